@@ -1,0 +1,167 @@
+"""The async front door: `fan_out` and `stream`."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Literal
+
+import anyio
+
+from sshfan_async.errors import InvalidSetting
+from sshfan_async.events import Event, HostFinished
+from sshfan_async.launch import command_text
+from sshfan_async.outcome import Outcome
+from sshfan_async.report import Report
+from sshfan_async.running import Running
+from sshfan_async.settings import Clocks, Limits, OnStop, Run, Ssh
+from sshfan_async.stdin import check_input
+from sshfan_async.targets import Target, targets
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from sshfan_async.launch import Command
+    from sshfan_async.stdin import Input
+
+__all__ = ["fan_out", "stream"]
+
+_SSH = Ssh()
+
+
+async def fan_out(
+    hosts: str | Target | Iterable[str | Target],
+    command: Command,
+    *,
+    user: str | None = None,
+    fanout: int | anyio.CapacityLimiter | None = 64,
+    timeout: float | None = None,
+    connect_timeout: float | None = 30.0,
+    deadline: float | None = None,
+    kill_after: float = 10.0,
+    retries: int = 2,
+    stdin: Input | None = None,
+    on_stop: Literal["leave", "kill", "always"] = "kill",
+    max_output: int | None = None,
+    ssh: Ssh = _SSH,
+) -> Report:
+    """Run `command` on all `hosts` and return a report with exactly one outcome for each.
+
+    What happens to a host never raises: it is that host's outcome. When the calling task is cancelled, all children
+    are ended and reaped before the cancellation goes on.
+
+    Args:
+        hosts: a literal name (`"web1"`, `"ops@web1:2222"`), a `Target`, or an iterable of them. A node set such as
+            `web[1-20]` must be expanded with `nodes()`.
+        command: text for the remote shell as it is, or a sequence of arguments that is quoted for it.
+        user: the remote user of those targets that name none.
+        fanout: how many targets are in flight at once, None for all; or a limiter that several runs share. It is
+            lowered, and a warning logged, where the limit on open files leaves no room.
+        timeout: seconds from the moment the command is sent to its end, per attempt.
+        connect_timeout: seconds from an attempt's launch until the command is sent.
+        deadline: seconds for the whole run.
+        kill_after: seconds between TERM and KILL when a child is ended.
+        retries: how often a target is tried again whose command was provably not sent, where the cause can pass.
+        stdin: what each host gets on its standard input; nothing by default. A file is read from its position on.
+        on_stop: what happens to the remote command when our side stops waiting for it.
+        max_output: bytes kept of each of a host's two outputs.
+        ssh: the program, configuration file and options to use.
+
+    Raises:
+        InvalidTarget: a host, or `user`, cannot be used. Nothing has been started.
+        InvalidSetting: another argument cannot be used. Nothing has been started.
+
+    """
+    run = _run(
+        hosts, command, user, fanout, timeout, connect_timeout, deadline, kill_after, retries, stdin, on_stop,
+        max_output, ssh,
+    )  # fmt: skip
+    outcomes: dict[Target, Outcome] = {}
+
+    def emit(event: Event) -> None:
+        if isinstance(event, HostFinished):
+            outcomes[event.outcome.target] = event.outcome
+
+    async with Running(run, emit) as running:
+        await running.finished()
+    return Report(tuple(outcomes[target] for target in run.targets), finished_at=time.time())
+
+
+def stream(
+    hosts: str | Target | Iterable[str | Target],
+    command: Command,
+    *,
+    user: str | None = None,
+    fanout: int | anyio.CapacityLimiter | None = 64,
+    timeout: float | None = None,
+    connect_timeout: float | None = 30.0,
+    deadline: float | None = None,
+    kill_after: float = 10.0,
+    retries: int = 2,
+    stdin: Input | None = None,
+    on_stop: Literal["leave", "kill", "always"] = "kill",
+    max_output: int | None = None,
+    ssh: Ssh = _SSH,
+) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
+    """Run `command` on all `hosts` and give each outcome as soon as it is there.
+
+        async with stream(hosts, "uptime") as outcomes:
+            async for outcome in outcomes:
+                ...
+
+    Leaving the block early ends the hosts that still run. A slow consumer holds nobody back. The arguments, and what
+    is raised, are those of `fan_out`.
+    """
+    run = _run(
+        hosts, command, user, fanout, timeout, connect_timeout, deadline, kill_after, retries, stdin, on_stop,
+        max_output, ssh,
+    )  # fmt: skip
+    return _stream(run)
+
+
+@asynccontextmanager
+async def _stream(run: Run) -> AsyncIterator[AsyncIterator[Outcome]]:
+    send, receive = anyio.create_memory_object_stream[Outcome](math.inf)
+
+    def emit(event: Event) -> None:
+        if isinstance(event, HostFinished):
+            send.send_nowait(event.outcome)
+
+    with send, receive:
+        async with Running(run, emit) as running:
+            running.add_done_callback(send.close)
+            yield receive
+
+
+def _run(
+    hosts: str | Target | Iterable[str | Target],
+    command: Command,
+    user: str | None,
+    fanout: int | anyio.CapacityLimiter | None,
+    timeout: float | None,
+    connect_timeout: float | None,
+    deadline: float | None,
+    kill_after: float,
+    retries: int,
+    stdin: Input | None,
+    on_stop: str,
+    max_output: int | None,
+    ssh: Ssh,
+) -> Run:
+    if not isinstance(ssh, Ssh):
+        raise InvalidSetting(f"ssh={ssh!r}: give Ssh(program=..., config_file=..., options=...)")
+    if on_stop not in tuple(OnStop):
+        raise InvalidSetting(f"on_stop={on_stop!r}: give 'leave', 'kill' or 'always'")
+    if user is not None:
+        Target("any", user=user)  # refuses an impossible name here, once for all
+    return Run(
+        targets=targets(hosts),
+        command=command_text(command),
+        user=user,
+        ssh=ssh,
+        clocks=Clocks(connect_timeout=connect_timeout, timeout=timeout, deadline=deadline, kill_after=kill_after),
+        limits=Limits(fanout=fanout, retries=retries, max_output=max_output),
+        stdin=check_input(stdin),
+        on_stop=OnStop(on_stop),
+    )

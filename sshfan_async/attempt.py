@@ -1,0 +1,299 @@
+"""One launch of one target, under its clocks, to a frozen `Attempt`: what happened, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import math
+import os
+import shutil
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from anyio.lowlevel import RunVar
+
+from sshfan_async import sshlog
+from sshfan_async.child import Child
+from sshfan_async.launch import Client, target_argv
+from sshfan_async.outcome import Phase, Phases, Status
+from sshfan_async.sshlog import Ending, SshLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sshfan_async.logpipe import LogPipes
+    from sshfan_async.outcome import Clock, Remote
+    from sshfan_async.settings import Run, Ssh
+    from sshfan_async.stdin import Source
+    from sshfan_async.targets import Target
+
+__all__ = ["Attempt", "Ended", "Equipment", "never_started", "not_started", "spawn_gate"]
+
+# Being out of these passes as other programs end.
+_SCARCE = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+_ENDED = frozenset({Status.OK, Status.FAILED, Status.SIGNALLED})
+
+_spawning: RunVar[asyncio.Lock] = RunVar("sshfan_async.spawning")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equipment:
+    """What all attempts of a run share."""
+
+    run: Run
+    client: Client
+    common_argv: tuple[str, ...]
+    command: str
+    """What the login shell gets: the run's command, or its wrapping."""
+    secret: str | None
+    """That of the wrapping; None where the command is sent as it is."""
+    source: Source | None
+    environment: Mapping[str, str]
+    log_pipes: LogPipes
+    deadline: float
+    """Monotonic seconds at which the run's deadline passes; infinity for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """One attempt, ended."""
+
+    ending: Ending
+    phases: Phases
+    started_at: float | None = None
+    clock: Clock | None = None
+    remote: Remote = "ended"
+    peer: str | None = None
+    """Whom it connected to, where ssh's log says so."""
+    stdout: bytes = b""
+    stderr: bytes = b""
+    stdout_dropped: int = 0
+    stderr_dropped: int = 0
+
+
+class Attempt:
+    """A launch under way. `run` sees it to its end; `stop` ends it early.
+
+    The clocks and `stop` end the wait for the child by one mechanism, the first of them wins, and only the wait: a
+    child that is being made or being ended is never left alone.
+    """
+
+    __slots__ = (
+        "_cause",
+        "_child",
+        "_clock",
+        "_enqueued_at",
+        "_equipment",
+        "_on_progress",
+        "_timer",
+        "_waiter",
+        "log",
+    )
+
+    def __init__(self, equipment: Equipment, enqueued_at: float, on_progress: Callable[[SshLog], None]) -> None:
+        """`on_progress` is called as ssh's log moves on."""
+        self.log = SshLog(equipment.client.style, real=equipment.client.version is not None)
+        self._equipment = equipment
+        self._enqueued_at = enqueued_at
+        self._on_progress = on_progress
+        self._cause: Clock | Literal["stop"] | None = None
+        self._clock: Clock = "deadline"
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiter: asyncio.Task[object] | None = None
+        self._child: Child
+
+    async def run(self, target: Target) -> Ended:
+        """Launch `target`'s ssh and see it to its end; whatever fails is in the record, also a cancellation."""
+        started_at = time.time()
+        try:
+            async with spawn_gate():
+                if self._cause is not None:
+                    return self._unlaunched(never_started(None))
+                self._child = await self._start(target)
+        except OSError as error:
+            return self._unlaunched(not_started(error, self._equipment.run.ssh))
+        child = self._child
+        self._arm()
+        try:
+            await self._wait()
+        except asyncio.CancelledError:
+            self._cause = "stop"
+        stopped_at, phase = time.monotonic(), self.log.phase()
+        if child.ended_at is None:
+            await child.stop(self._equipment.run.clocks.kill_after)
+        if child.stopped:
+            return self._conclude(started_at, stopped_at, self._stopped(stopped_at - child.launched_at, phase))
+        assert child.ended_at is not None
+        assert child.returncode is not None
+        self._cause = None  # it had ended by itself
+        ending = self.log.end(child.returncode, child.preamble + child.stderr.value())
+        return self._conclude(started_at, child.ended_at, _with_wrapper(ending, child))
+
+    def stop(self) -> None:
+        """End it: the record will say `cancelled`, if it has not ended by then."""
+        self._interrupt("stop")
+
+    async def _wait(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._waiter = task
+        try:
+            if self._cause is None:
+                await self._child.wait()
+        except asyncio.CancelledError:
+            if self._cause is None or task.uncancel() > 0:
+                raise
+        finally:
+            self._waiter = None
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _interrupt(self, cause: Clock | Literal["stop"]) -> None:
+        if self._cause is None:
+            self._cause = cause
+            if self._waiter is not None:
+                self._waiter.cancel()
+
+    async def _start(self, target: Target) -> Child:
+        equipment, run = self._equipment, self._equipment.run
+        pipe = equipment.log_pipes.open()
+        child = await Child.start(
+            target_argv(equipment.common_argv, target, equipment.command, user=run.user, log_path=pipe.path),
+            equipment.environment,
+            log=self.log,
+            log_pipe=pipe,
+            source=equipment.source,
+            secret=equipment.secret,
+            max_output=run.limits.max_output,
+        )
+        child.on_progress = self._progress
+        return child
+
+    def _progress(self) -> None:
+        self._arm()
+        self._on_progress(self.log)
+
+    def _arm(self) -> None:
+        """Let `connect_timeout` run, or once the command is sent `timeout`; the deadline where that comes first.
+
+        A program that is no OpenSSH client counts as sent at its launch, until it writes a log after all.
+        """
+        if self._cause is not None:
+            return
+        clocks, launched_at = self._equipment.run.clocks, self._child.launched_at
+        sent_at = launched_at if self.log.stamps.silent else self.log.sent_at
+        if sent_at is None:
+            self._clock, at = "connect_timeout", _after(launched_at, clocks.connect_timeout)
+        else:
+            self._clock, at = "timeout", _after(sent_at, clocks.timeout)
+        if self._equipment.deadline <= at:
+            self._clock, at = "deadline", self._equipment.deadline
+        if self._timer is not None:
+            if self._timer.when() == at:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if at < math.inf:
+            self._timer = asyncio.get_running_loop().call_at(at, self._expire)
+
+    def _expire(self) -> None:
+        self._interrupt(self._clock)
+
+    def _unlaunched(self, ending: Ending) -> Ended:
+        return Ended(ending=ending, phases=Phases(queued=time.monotonic() - self._enqueued_at))
+
+    def _conclude(self, started_at: float, ended_at: float, ending: Ending) -> Ended:
+        child, log = self._child, self.log
+        if not ending.sent:
+            # Without a command, what stands on stderr is ssh's own: the reason has it.
+            child.stdout.clear()
+            child.stderr.clear()
+        queued = child.launched_at - self._enqueued_at
+        return Ended(
+            ending=ending,
+            phases=sshlog.phases(log.stamps, child.launched_at, ended_at, queued),
+            started_at=started_at,
+            clock=None if self._cause == "stop" else self._cause,
+            remote=_remote(ending, child),
+            peer=log.peer,
+            stdout=child.stdout.value(),
+            stderr=sshlog.strip_diagnostics(child.stderr.value(), ending),
+            stdout_dropped=child.stdout.dropped,
+            stderr_dropped=child.stderr.dropped,
+        )
+
+    def _stopped(self, elapsed: float, phase: Phase) -> Ending:
+        """The ending of a child that we ended, `elapsed` seconds after its launch, in `phase`."""
+        clocks, cause, child = self._equipment.run.clocks, self._cause, self._child
+        if cause == "connect_timeout" or cause == "timeout":
+            status, reason = Status.TIMED_OUT, f"timed out after {getattr(clocks, cause):.1f} s in {phase}"
+        elif cause == "deadline":
+            status = Status.TIMED_OUT
+            reason = f"the run's deadline of {clocks.deadline:.1f} s passed in {phase}"
+        else:
+            status, reason = Status.CANCELLED, f"cancelled after {elapsed:.1f} s in {phase}"
+        assert child.returncode is not None
+        # Over a ControlMaster the request may have gone out before the log said so.
+        sent = self.log.end(child.returncode, child.preamble).sent
+        return Ending(status=status, sent=sent, phase=phase, reason=reason)
+
+
+def _with_wrapper(ending: Ending, child: Child) -> Ending:
+    """Say so where a wrapped command ended, but its wrapping had never begun."""
+    if ending.status not in _ENDED or child.reports is None or child.reports.watched is not None:
+        return ending
+    note = "the clean-up wrapper did not run there (a forced or restricted command?): on_stop='leave' sends none"
+    return replace(ending, reason=f"{ending.reason}; {note}")
+
+
+def _remote(ending: Ending, child: Child) -> Remote:
+    if ending.status in _ENDED or not ending.sent:
+        return "ended"
+    if not child.stopped:
+        return "unknown"
+    reports = child.reports
+    if reports is not None and reports.ended:
+        return "ended"
+    return "left" if reports is None or reports.left or reports.watched is False else "unknown"
+
+
+def spawn_gate() -> asyncio.Lock:
+    """Return the lock of the running loop that whoever starts a child holds.
+
+    A spawn blocks the loop until exec (python/cpython#146181), so spawns go one by one, each of which takes turns of
+    the loop: whatever else the application does there goes on in between.
+    """
+    gate = _spawning.get(None)
+    if gate is None:
+        gate = asyncio.Lock()
+        _spawning.set(gate)
+    return gate
+
+
+def _after(since: float, seconds: float | None) -> float:
+    return math.inf if seconds is None else since + seconds
+
+
+def never_started(clock: Clock | None) -> Ending:
+    """The ending of a target whose turn never came: `clock` ended the run, or somebody stopped it."""
+    why = "the run was stopped" if clock is None else "the run's deadline passed"
+    reason = f"never started: {why} before this host's turn"
+    return Ending(status=Status.NOT_RUN, sent=False, phase=Phase.QUEUED, reason=reason)
+
+
+def not_started(error: OSError, ssh: Ssh) -> Ending:
+    """The ending of a target whose ssh could not be started."""
+    program = os.fspath(ssh.program)
+    if shutil.which(program) is None:
+        why = "no such program: install the OpenSSH client (Debian: openssh-client), or name it with program="
+    else:
+        why = error.strerror or str(error)
+    return Ending(
+        status=Status.LOCAL,
+        sent=False,
+        phase=Phase.QUEUED,
+        reason=f"cannot start {program!r}: {why}",
+        transient=error.errno in _SCARCE,
+    )

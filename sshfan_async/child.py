@@ -1,0 +1,371 @@
+"""One `ssh` child, from spawn to reaped: its pipes, its log, its exit stamp, its end.
+
+The only module that starts a program. Exit is seen when it happens: the child gets the write ends of our own pipes,
+because asyncio's own transports report an exit only when every pipe is closed, which a grandchild can delay
+(python/cpython#119710).
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextlib
+import fcntl
+import math
+import os
+import signal
+import termios
+import time
+from typing import TYPE_CHECKING
+
+from sshfan_async.capture import Capture
+from sshfan_async.launch import Client
+from sshfan_async.watchdog import Reports, kill_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sshfan_async.logpipe import LogPipe
+    from sshfan_async.sshlog import SshLog
+    from sshfan_async.stdin import Source
+
+__all__ = ["DESCRIPTORS", "Child", "ask_client"]
+
+DESCRIPTORS = 5
+"""Descriptors of ours that a child takes while it lives: two outputs, two of its log pipe, and the loop's pidfd."""
+
+_CHUNK = 256 * 1024
+_PIPE_SIZE = 1024 * 1024
+_DEFAULT_PIPE = 64 * 1024
+_PREAMBLE = 8 * 1024
+
+_WATCHDOG_SLACK = 2.0
+"""Seconds for our word to get there, and for the watchdog's answer, beyond its grace."""
+
+
+class Child:
+    """A running `ssh`, and what it has said so far. Made by `start`, always ended by `wait` or `stop`."""
+
+    __slots__ = (
+        "_log_pipe",
+        "_loop",
+        "_process",
+        "_source",
+        "_stderr",
+        "_stdin",
+        "_stdin_at",
+        "_stdout",
+        "ended_at",
+        "launched_at",
+        "log",
+        "on_progress",
+        "preamble",
+        "reports",
+        "returncode",
+        "stderr",
+        "stdout",
+        "stopped",
+    )
+
+    def __init__(self, log: SshLog, max_output: int | None) -> None:
+        self.log = log
+        self.stdout = Capture(max_output)
+        self.stderr = Capture(max_output)
+        self.preamble = b""
+        """The end of what stood on stderr before the command was sent: ssh's words and its jump host's."""
+        self.on_progress: Callable[[], None] = _ignore
+        """Called after each piece of the log."""
+        self.launched_at = 0.0
+        self.ended_at: float | None = None
+        """Monotonic seconds at which the exit was seen."""
+        self.returncode: int | None = None
+        self.reports: Reports | None = None
+        """What a wrapped command's watchdog says; None for a command that is sent as it is."""
+        self.stopped = False
+        """Whether we told the watchdog, or signalled the child, while it lived."""
+        self._stdin_at = 0
+        self._loop: asyncio.AbstractEventLoop
+        self._process: asyncio.subprocess.Process
+        self._log_pipe: LogPipe
+        self._source: Source | None
+        self._stdin: int
+        self._stdout: int
+        self._stderr: int
+
+    @classmethod
+    async def start(
+        cls,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        log: SshLog,
+        log_pipe: LogPipe,
+        source: Source | None,
+        secret: str | None,
+        max_output: int | None,
+    ) -> Child:
+        """Start `argv` in a session of its own and read all it writes from now on.
+
+        `log_pipe` is the child's from here on. `secret`: that of the wrapped command (`sshfan_async.watchdog`), whose
+        standard input stays open for our word; None for a command that is sent as it is. Must not be cancelled:
+        asyncio can lose a child that is being made.
+
+        Raises:
+            OSError: the program cannot be started, or there are no descriptors or processes left.
+
+        """
+        self = cls(log, max_output)
+        self._loop = asyncio.get_running_loop()
+        self._log_pipe = log_pipe
+        self._source = source
+        if secret is not None:
+            self.reports = Reports(secret)
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            ours.callback(log_pipe.close)
+            self._stdout, stdout = _pipe(ours, theirs)
+            self._stderr, stderr = _pipe(ours, theirs)
+            stdin: int = asyncio.subprocess.DEVNULL
+            self._stdin = -1
+            if source is not None or secret is not None:
+                stdin, self._stdin = os.pipe()
+                theirs.callback(os.close, stdin)
+                ours.callback(os.close, self._stdin)
+                os.set_blocking(self._stdin, False)
+            self.launched_at = time.monotonic()
+            # A session of its own keeps the terminal's Ctrl-C and /dev/tty prompts away from it and from what it
+            # starts (a ProxyJump's ssh), and makes it a process group that can be signalled whole.
+            self._process = await asyncio.create_subprocess_exec(
+                *argv, stdin=stdin, stdout=stdout, stderr=stderr, env=environment, start_new_session=True
+            )
+            ours.pop_all()
+        self._loop.add_reader(self._stdout, self._read_stdout)
+        self._loop.add_reader(self._stderr, self._read_stderr)
+        self._loop.add_reader(log_pipe.read_end, self._read_log)
+        if source is not None:
+            self._loop.add_writer(self._stdin, self._write_stdin)
+        return self
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also that of its session and process group."""
+        return self._process.pid
+
+    async def wait(self) -> int:
+        """Wait for the exit, stamp it, take in what is left in the pipes; return the code, negative for a signal."""
+        returncode = await self._process.wait()
+        if self.ended_at is None:
+            self.ended_at = time.monotonic()
+            self.returncode = returncode
+            self._finish()
+        return returncode
+
+    async def stop(self, grace: float) -> int:
+        """End the child, and the remote command where a watchdog can; return as `wait` does.
+
+        The watchdog is told first, and gets `grace` seconds between its own TERM and KILL. Then the child and all of
+        its process group get TERM, and after `grace` seconds KILL. Returns only when the child is reaped, however
+        often the calling task is cancelled meanwhile.
+        """
+        if self._tell_watchdog():
+            await self._reaped(grace + _WATCHDOG_SLACK)
+        if self.ended_at is None:
+            self._signal(signal.SIGTERM)
+            await self._reaped(grace)
+        if self.ended_at is None:
+            self._signal(signal.SIGKILL)
+            await self._reaped(None)
+        assert self.returncode is not None
+        return self.returncode
+
+    async def _reaped(self, patience: float | None) -> None:
+        """Wait for the exit for at most `patience` seconds, whoever cancels us: the child comes first."""
+        waiting = asyncio.ensure_future(self.wait())
+        give_up = math.inf if patience is None else time.monotonic() + patience
+        while not waiting.done() and (left := give_up - time.monotonic()) > 0:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([waiting], timeout=None if left == math.inf else left)
+        waiting.cancel()
+
+    def _tell_watchdog(self) -> bool:
+        """Send our word, where a watchdog may hear it: after the command is sent, and its standard input whole."""
+        if self.reports is None or self.log.sent_at is None or self._stdin < 0:
+            return False
+        if self._source is not None and self._stdin_at < self._source.size:
+            return False
+        try:
+            os.write(self._stdin, kill_message(self.reports.secret))
+        except OSError:
+            return False
+        self.stopped = True
+        return True
+
+    def _signal(self, number: signal.Signals) -> None:
+        # Not Process.send_signal: it polls waitpid behind the child watcher's back and loses the exit code. WNOWAIT
+        # tells whether the child still lives without reaping it, so that the number is surely still its own.
+        try:
+            state = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if state is None:
+            self.stopped = True
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+
+    def _read_log(self) -> None:
+        data = _read(self._log_pipe.read_end, _CHUNK)
+        if data is None:
+            return
+        if data == b"":
+            self._loop.remove_reader(self._log_pipe.read_end)
+            return
+        self._log_pipe.close_write_end()
+        self._feed_log(data)
+
+    def _feed_log(self, data: bytes) -> None:
+        self.log.feed(data, time.monotonic())
+        self.on_progress()
+
+    def _read_stdout(self) -> None:
+        data = _read(self._stdout, _CHUNK)
+        if data == b"":
+            self._loop.remove_reader(self._stdout)
+        elif data is not None:
+            self.stdout.write(data)
+            if len(data) == _DEFAULT_PIPE:
+                _enlarge(self._stdout)
+
+    def _read_stderr(self) -> None:
+        data = _read(self._stderr, _CHUNK)
+        if data == b"":
+            self._loop.remove_reader(self._stderr)
+        elif data is not None:
+            self._take_stderr(data)
+            if len(data) == _DEFAULT_PIPE:
+                _enlarge(self._stderr)
+
+    def _take_stderr(self, data: bytes) -> None:
+        # ssh logs that it sends the command before the command can write anything. So what was read before a look at
+        # the log that does not show it yet is not the command's: it is a banner, a jump host's, or ssh's own.
+        if self.log.sent_at is None:
+            self._read_log()
+        if self.log.sent_at is None and not self.log.stamps.silent:
+            self.preamble = (self.preamble + data)[-_PREAMBLE:]
+            return
+        if self.reports is not None:
+            data = self.reports.feed(data)
+            if self.reports.watched is False and self._given():
+                self._close_stdin()
+        self.stderr.write(data)
+
+    def _given(self) -> bool:
+        """Whether all of the command's standard input is on its way."""
+        return self._source is None or self._stdin_at >= self._source.size
+
+    def _write_stdin(self) -> None:
+        assert self._source is not None
+        try:
+            if not self._given():
+                self._stdin_at += os.write(self._stdin, self._source.read_at(self._stdin_at, _CHUNK))
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._close_stdin()  # nobody reads any further: the command's own business
+            return
+        if self._given():
+            self._loop.remove_writer(self._stdin)
+            # A watchdog hears us through what follows.
+            if self.reports is None or self.reports.watched is False:
+                self._close_stdin()
+
+    def _close_stdin(self) -> None:
+        if self._stdin >= 0:
+            self._loop.remove_writer(self._stdin)
+            os.close(self._stdin)
+            self._stdin = -1
+
+    def _finish(self) -> None:
+        """Take what is in the pipes at the exit, and no more: others may hold them open and write on."""
+        for data in _available(self._log_pipe.read_end):
+            self._feed_log(data)
+        for data in _available(self._stderr):
+            self._take_stderr(data)
+        if self.reports is not None:
+            self.stderr.write(self.reports.flush())
+        for data in _available(self._stdout):
+            self.stdout.write(data)
+        for descriptor in (self._stdout, self._stderr):
+            self._loop.remove_reader(descriptor)
+            os.close(descriptor)
+        self._loop.remove_reader(self._log_pipe.read_end)
+        self._log_pipe.close()
+        self._close_stdin()
+
+
+def _ignore() -> None:
+    pass
+
+
+def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:
+    read_end, write_end = os.pipe()
+    ours.callback(os.close, read_end)
+    theirs.callback(os.close, write_end)
+    os.set_blocking(read_end, False)
+    return read_end, write_end
+
+
+def _read(descriptor: int, count: int) -> bytes | None:
+    """Read what is there; None where nothing is, empty at the end."""
+    try:
+        return os.read(descriptor, count)
+    except BlockingIOError:
+        return None
+
+
+def _available(descriptor: int) -> list[bytes]:
+    """Read what the pipe holds now (FIONREAD, pipe(7)), whatever is written to it meanwhile."""
+    held = array.array("i", [0])
+    fcntl.ioctl(descriptor, termios.FIONREAD, held)
+    left, chunks = held[0], []
+    while left > 0:
+        data = _read(descriptor, min(left, _CHUNK))
+        if not data:
+            break
+        chunks.append(data)
+        left -= len(data)
+    return chunks
+
+
+def _enlarge(descriptor: int) -> None:
+    """Let the pipe of a child that writes a lot hold more: fewer turns of the loop a megabyte (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+
+
+async def ask_client(program: str, patience: float) -> Client:
+    """Ask `program` for its version (`ssh -V`), for at most `patience` seconds.
+
+    A program that does not answer, or not as OpenSSH does, is a stand-in: `Client(None)`.
+
+    Raises:
+        OSError: it cannot be started.
+
+    """
+    process = await asyncio.create_subprocess_exec(
+        program,
+        "-V",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(patience):
+            banner = await process.stdout.read(1024)
+    except TimeoutError:
+        banner = b""
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    return Client.from_banner(banner.decode("ascii", "replace"))

@@ -1,0 +1,26 @@
+"""Many host names → one short node set, with ClusterShell's NodeSet."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["folded"]
+
+# Users, ports and addresses stay as they are: to ClusterShell, `@` and `:` mean groups.
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def folded(names: Iterable[str]) -> str:
+    """Return `names` as a node set, `node[001-004,007],ops@db1:2222`; one name is returned as it is."""
+    listed = list(names)
+    plain = [name for name in listed if _PLAIN.fullmatch(name)]
+    others = [name for name in listed if not _PLAIN.fullmatch(name)]
+    if len(plain) < 2:
+        return ",".join([*plain, *others])
+    from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
+
+    return ",".join([str(NodeSet.fromlist(plain, resolver=RESOLVER_NOGROUP)), *others])

@@ -1,0 +1,90 @@
+"""The entry point: which verb, and the edge where every error becomes one line and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from sshfan_async.cli import process
+from sshfan_async.cli.output import OutputClosed, OutputFailed, say
+from sshfan_async.errors import FleetUnavailable, InvalidSetting, InvalidTarget, SshfanError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_VERBS = {"demo": "sshfan_async.cli.demo"}
+"""What may stand first on the line, and the module whose `command` it is."""
+_NO_VERB = "sshfan_async.cli.run_command"
+
+_FAILED = 1
+_USAGE = 2
+_BUG = 70
+"""EX_SOFTWARE of sysexits.h: nothing that a host did."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line `arguments` (by default the process's own) and return its exit code."""
+    process.open_standard_descriptors()
+    try:
+        return _guarded(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except OutputClosed as closed:
+        process.discard_standard_output()
+        return 128 + closed.by
+    except OutputFailed as error:
+        process.discard_standard_output()
+        say(f"sshfan: {error}")
+        return _FAILED
+
+
+def _guarded(arguments: Sequence[str]) -> int:
+    debug = False
+    try:
+        command, name, rest = _command(arguments)
+        with command.make_context(name, rest) as context:
+            debug = context.params["debug"]
+            code: int = command.invoke(context)
+            return code
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except BrokenPipeError:
+        raise OutputClosed from None
+    except (OutputClosed, OutputFailed):
+        raise
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        else:
+            say(f"sshfan: {_explanation(error)}")
+        return _exit_code(error)
+
+
+def _command(arguments: Sequence[str]) -> tuple[click.Command, str, list[str]]:
+    """Return the command to run, its name in messages, and its arguments."""
+    verb = _VERBS.get(arguments[0]) if arguments else None
+    module = import_module(_NO_VERB if verb is None else verb)
+    name, rest = ("sshfan", arguments) if verb is None else (f"sshfan {arguments[0]}", arguments[1:])
+    command: click.Command = module.command
+    return command, name, list(rest)
+
+
+def _explanation(error: Exception) -> str:
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, SshfanError):
+        return str(error)
+    return f"internal error, run again with --debug for more: {type(error).__name__}: {error}"
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, (click.ClickException, InvalidTarget, InvalidSetting, FleetUnavailable)):
+        return _USAGE
+    return _FAILED if isinstance(error, SshfanError) else _BUG

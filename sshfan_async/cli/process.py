@@ -1,0 +1,54 @@
+"""What the command does to its own process, and a library never may: descriptors, limits, the child watcher."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["discard_standard_output", "open_standard_descriptors", "prepare_for_children"]
+
+_ENOUGH_FILES = 65536
+"""Some programs close every descriptor up to the limit before they start another: more would cost them dearly."""
+
+
+def open_standard_descriptors() -> None:
+    """Fill in descriptors 0 to 2 where our caller closed them (`>&-`), or a pipe of ours would become stdout.
+
+    For reading only: what is written there fails, and says so.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # takes the lowest free number, this one
+
+
+def discard_standard_output() -> None:
+    """Let what Python still holds for stdout go nowhere, so that its last flush raises nothing."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def prepare_for_children() -> None:
+    """Raise the soft limit on open files, and on CPython 3.11 see children end without a thread for each."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if sys.version_info < (3, 12) and _has_pidfd():
+        import asyncio
+
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+
+
+def _has_pidfd() -> bool:
+    if sys.platform != "linux":
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:  # before Linux 5.3, or forbidden by a sandbox
+        return False
+    return True

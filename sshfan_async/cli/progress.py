@@ -1,0 +1,101 @@
+"""What a run looks like while it goes on: a bar, counts by status, and who still runs, in two lines."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.control import Control
+from rich.progress_bar import ProgressBar
+from rich.segment import ControlType
+from rich.table import Table
+from rich.text import Text
+
+from sshfan_async.cli.style import STYLES, status_name
+from sshfan_async.events import HostFinished, HostStarted
+from sshfan_async.outcome import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sshfan_async.events import Event
+
+__all__ = ["Progress"]
+
+_PERIOD = 0.1
+"""Seconds between two drawings."""
+_WIDEST_BAR = 24
+
+
+class Progress:
+    """The state of a run, and the bytes that draw it on a terminal and take it away again."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._total = total
+        self._began = time.monotonic()
+        self._ended: Counter[Status] = Counter()
+        self._running: dict[str, None] = {}
+        self._height = 0
+        self._drawn_at = 0.0
+
+    def note(self, events: Iterable[Event]) -> None:
+        """Take in what has happened."""
+        for event in events:
+            if isinstance(event, HostStarted):
+                self._running[event.host] = None
+            elif isinstance(event, HostFinished):
+                self._running.pop(event.outcome.host, None)
+                self._ended[event.outcome.status] += 1
+
+    @property
+    def due(self) -> bool:
+        """Whether what is drawn, if anything, has become old."""
+        return time.monotonic() - self._drawn_at >= _PERIOD
+
+    def draw(self) -> bytes:
+        """Return what replaces the last drawing by a new one."""
+        self._drawn_at = time.monotonic()
+        before = self._erasure()
+        picture = Group(self._bar(), self._who())
+        self._height = len(self._console.render_lines(picture, pad=False))
+        with self._console.capture() as captured:
+            self._console.control(*before)
+            self._console.print(picture)
+        return captured.get().encode("utf-8", "backslashreplace")
+
+    def erase(self) -> bytes:
+        """Return what takes the last drawing away."""
+        with self._console.capture() as captured:
+            self._console.control(*self._erasure())
+        self._height = 0
+        return captured.get().encode()
+
+    def _erasure(self) -> list[Control]:
+        if self._height == 0:
+            return []
+        # The cursor stands on the line below, where the terminal's own `^C` goes too.
+        line = (ControlType.ERASE_IN_LINE, 2)
+        up = ((ControlType.CURSOR_UP, 1), line)
+        return [Control(ControlType.CARRIAGE_RETURN, line, *(up * self._height))]
+
+    def _bar(self) -> Table:
+        done = self._ended.total()
+        counts = Text(f"{done}/{self._total}", no_wrap=True, overflow="ellipsis")
+        for status in Status:
+            if self._ended[status]:
+                counts.append(f"  {self._ended[status]} {status_name(status)}", STYLES[status])
+        bar = Table.grid(padding=(0, 1))
+        width = min(_WIDEST_BAR, self._console.width // 4)
+        bar.add_row(
+            ProgressBar(total=self._total, completed=done, width=width),
+            counts,
+            Text(f"{time.monotonic() - self._began:.1f} s", style="dim", no_wrap=True),
+        )
+        return bar
+
+    def _who(self) -> Text:
+        names = " ".join(self._running)
+        return Text(f"{len(self._running)} running: {names}", style="dim", no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,83 @@
+"""The process's descriptors, shared out among all runs in it, whatever thread they are in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import threading
+from collections import deque
+
+__all__ = ["BUDGET", "DescriptorBudget"]
+
+_RESERVE = 32
+"""Descriptors left for the application beside its open ones, and for the moment of a spawn."""
+
+
+class DescriptorBudget:
+    """Counts the descriptors that children take, within the soft RLIMIT_NOFILE (getrlimit(2)).
+
+    One per process, `BUDGET`: the limit is the process's. Safe to use from several event loops in several threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._leased = 0
+        self._waiters: deque[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = deque()
+
+    def room(self) -> int:
+        """Return how many descriptors children could hold together at this moment, those held now included."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY:
+            soft = 1 << 30
+        with self._lock:
+            application = max(0, _open_descriptors() - self._leased)
+        return max(0, soft - application - _RESERVE)
+
+    async def lease(self, count: int, room: int) -> None:
+        """Take `count` descriptors, waiting while others hold so many that `room` would be exceeded.
+
+        Who holds none of them while nobody else does gets them in any case: one child at a time always goes.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            with self._lock:
+                if self._leased == 0 or self._leased + count <= room:
+                    self._leased += count
+                    return
+                freed = asyncio.Event()
+                waiter = (loop, freed)
+                self._waiters.append(waiter)
+            try:
+                await freed.wait()
+            except BaseException:
+                with self._lock:
+                    if waiter in self._waiters:
+                        self._waiters.remove(waiter)
+                    else:
+                        self._wake()
+                raise
+
+    def release(self, count: int) -> None:
+        """Give `count` descriptors back."""
+        with self._lock:
+            self._leased -= count
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiters:
+            loop, freed = self._waiters.popleft()
+            # A loop that was closed meanwhile has nobody waiting in it.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(freed.set)
+
+
+def _open_descriptors() -> int:
+    for directory in ("/proc/self/fd", "/dev/fd"):
+        with contextlib.suppress(OSError):
+            return len(os.listdir(directory))
+    return 0
+
+
+BUDGET = DescriptorBudget()

@@ -1,0 +1,50 @@
+"""What happens in a run, as typed records in the order in which it happens; outcomes are their fold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from sshfan_async.outcome import Outcome, Phase
+    from sshfan_async.targets import Target
+
+__all__ = ["Event", "HostFinished", "HostOutput", "HostPhase", "HostStarted"]
+
+
+@dataclass(frozen=True, slots=True)
+class HostStarted:
+    """An attempt at a target was launched; `attempt` counts from 1."""
+
+    target: Target
+    host: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostPhase:
+    """A target has reached a phase."""
+
+    target: Target
+    host: str
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class HostOutput:
+    """A target's command has written `data` to its standard output or error."""
+
+    target: Target
+    host: str
+    stream: Literal["stdout", "stderr"]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HostFinished:
+    """A target has ended: the last event about it."""
+
+    outcome: Outcome
+
+
+Event: TypeAlias = HostStarted | HostPhase | HostOutput | HostFinished

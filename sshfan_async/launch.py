@@ -1,0 +1,164 @@
+"""A target, a command and settings → the argument list and environment of one `ssh` child.
+
+The only module that knows an ssh flag. Facts are from ssh(1), ssh_config(5) and OpenSSH's source.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from sshfan_async.errors import InvalidSetting
+from sshfan_async.sshlog import Style
+
+if TYPE_CHECKING:
+    from sshfan_async.settings import Ssh
+    from sshfan_async.targets import Target
+
+__all__ = ["Client", "Command", "command_text", "common_argv", "ssh_environment", "target_argv"]
+
+Command: TypeAlias = str | Sequence[str]
+"""Text for the remote shell as it is, or a sequence of arguments that is quoted for it."""
+
+_VERSION = re.compile(r"\bOpenSSH_(?:[A-Za-z]+_)*(\d{1,3})\.(\d{1,3})")
+
+# The functions whose messages tell the phases and the ending, whatever LogLevel says (LogVerbose, from 8.5 on). The
+# trailing `*` takes the line number and process id that follow. packet.c as a whole would log every packet.
+_LOG_VERBOSE = (
+    "ssh.c:resolve_*",
+    "sshconnect.c:ssh_connect_direct*",
+    "sshconnect.c:ssh_proxy_*",
+    "sshconnect.c:verify_host_key*",
+    "sshconnect.c:check_host_key*",
+    "sshconnect.c:warn_*",
+    "sshconnect.c:ssh_login*",
+    "sshconnect2.c:ssh_userauth2*",
+    "sshconnect2.c:userauth*",
+    "sshconnect2.c:input_userauth_failure*",
+    "kex.c:kex_exchange_identification*",
+    "kex.c:kex_input_newkeys*",
+    "kex.c:kex_send_newkeys*",
+    "packet.c:sshpkt_vfatal*",
+    "clientloop.c:client_loop*",
+    "clientloop.c:client_session2_setup*",
+    "clientloop.c:client_status_confirm*",
+    "clientloop.c:client_input_channel_req*",
+    "clientloop.c:server_alive_check*",
+    "channels.c:channel_input_open_failure*",
+    "mux.c:muxclient*",
+    "mux.c:mux_client_request_session*",
+    "mux.c:mux_client_hello_exchange*",
+)
+
+_ALWAYS = (
+    "BatchMode=yes",  # nobody is there to answer a prompt
+    "ConnectionAttempts=1",  # retries are ours: counted, paced, logged
+    "RequestTTY=no",  # a terminal merges stdout with stderr and changes line ends
+    "RemoteCommand=none",  # a user's RemoteCommand beside ours is fatal (ssh.c: main)
+    "ClearAllForwardings=yes",  # forwarded ports of one config entry would collide between hosts
+    "ForwardX11=no",  # a batch command shows no windows
+    "PermitLocalCommand=no",  # nothing runs on this machine but ssh
+    "EscapeChar=none",  # standard input passes unchanged
+    "ControlMaster=no",  # no master per host stays behind; an existing one is still used
+)
+
+# Options that OpenSSH knows from 8.7 on; a user's own setting of each breaks a batch run.
+_FROM_8_7 = (
+    "ForkAfterAuthentication=no",  # ssh would end with 0 before the command has ended
+    "SessionType=default",  # `none` would wait for ever, without a command
+    "StdinNull=no",  # our stdin is /dev/null or a pipe already
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What `ssh -V` said of a program; `version` is None for one that is not an OpenSSH client."""
+
+    version: tuple[int, int] | None
+
+    @classmethod
+    def from_banner(cls, text: str) -> Client:
+        """Read `OpenSSH_9.2p1 Debian-2…` and the like."""
+        found = _VERSION.search(text)
+        return cls(None) if found is None else cls((int(found[1]), int(found[2])))
+
+    @property
+    def style(self) -> Style:
+        """How this client is asked for its log."""
+        return Style.LOGVERBOSE if self.version is not None and self.version >= (8, 5) else Style.DEBUG1
+
+
+def command_text(command: Command) -> str:
+    """Return `command` as the one text that the remote shell gets.
+
+    Raises:
+        InvalidSetting: it is empty (ssh would start a login shell), holds a NUL, or is neither text nor a sequence.
+
+    """
+    if isinstance(command, str):
+        text = command
+    elif isinstance(command, Sequence) and all(isinstance(each, str) for each in command):
+        text = shlex.join(command)
+    else:
+        raise InvalidSetting(f"command {command!r}: give text, or a sequence of texts")
+    if text == "":
+        raise InvalidSetting("the command is empty: ssh would start a login shell instead")
+    if "\0" in text:
+        raise InvalidSetting("the command holds a NUL character, which no program's argument can hold")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise InvalidSetting(f"the command cannot be encoded: {error}") from None
+    return text
+
+
+def common_argv(ssh: Ssh, client: Client) -> tuple[str, ...]:
+    """Return the part of the argument list that all targets share: the program and its options.
+
+    The first value that ssh obtains for an option wins (ssh_config(5)): those of `ssh.options` come first, ours
+    follow, and both win over every file.
+    """
+    argv = [os.fspath(ssh.program)]
+    if ssh.config_file is not None:
+        argv += ["-F", os.fspath(ssh.config_file)]
+    argv += ssh.option_arguments()
+    argv += [f"-o{option}" for option in _ALWAYS]
+    if client.version is not None and client.version >= (8, 7):
+        argv += [f"-o{option}" for option in _FROM_8_7]
+    if client.version is not None and client.version < (8, 3):
+        # Until 8.3 a master's client logs nothing when it sends the command: nobody could say whether it was sent.
+        argv += ["-oControlPath=none"]
+    # LogLevel as an option, not -v: a jump host's ssh would inherit -v and write into the command's stderr.
+    if client.style is Style.DEBUG1:
+        argv += ["-oLogLevel=DEBUG1"]
+    else:
+        # ERROR keeps the server's banner off stderr (sshconnect2.c: input_userauth_banner).
+        argv += ["-oLogLevel=ERROR", f"-oLogVerbose={','.join(_LOG_VERBOSE)}"]
+    return tuple(argv)
+
+
+def target_argv(
+    common: tuple[str, ...], target: Target, command: str, *, user: str | None, log_path: str
+) -> list[str]:
+    """Return the whole argument list for one child; a target's own user wins over `user`."""
+    argv = [*common, "-E", log_path]
+    if target.port is not None:
+        argv += ["-p", str(target.port)]
+    effective_user = user if target.user is None else target.user
+    if effective_user is not None:
+        argv += ["-l", effective_user]
+    # Without `--`, ssh reads options after the host name too.
+    return [*argv, "--", target.host, command]
+
+
+def ssh_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for every child: `environment`, and no window that asks for a password.
+
+    SSH_ASKPASS_REQUIRE is read from 8.4 on; before that, ssh asks by a window only where stdin is no terminal and
+    BatchMode is off.
+    """
+    return {**environment, "SSH_ASKPASS_REQUIRE": "never"}

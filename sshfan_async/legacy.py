@@ -1,0 +1,113 @@
+"""`run()`: the synchronous facade with the original signature and result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Final, TypedDict
+
+from sshfan_async.api import fan_out
+from sshfan_async.errors import InvalidSetting, InvalidTarget
+from sshfan_async.outcome import Outcome, Status
+from sshfan_async.running import standard_portal
+from sshfan_async.targets import Target
+
+__all__ = ["STATUS_FAIL", "STATUS_SUCC", "HostResult", "RunResult", "run"]
+
+STATUS_SUCC: Final = "success"
+STATUS_FAIL: Final = "fail"
+
+_SPEAKS_FOR_ITSELF = frozenset({Status.OK, Status.FAILED})
+
+
+class HostResult(TypedDict):
+    """What `run()` says of one host."""
+
+    out: str
+    err: str
+    status: str
+    delta_time: float
+
+
+class RunResult(TypedDict):
+    """What `run()` returns."""
+
+    ts: float
+    cmd: str
+    result: dict[str, HostResult]
+
+
+def run(hostname: str | Iterable[str], command: str, user: str | None = None, **options: Any) -> RunResult:
+    """Run `command` on each host and return when all have ended.
+
+    The keyword `options` are those of `fan_out`; by default all hosts run at once (as far as the limit on open files
+    allows), without any clock, and the command goes out byte for byte (`on_stop="leave"`).
+
+    Works in any thread. Inside a running event loop it blocks that loop, as a synchronous call must: await `fan_out`
+    there instead.
+
+    Args:
+        hostname: a name, or a list, tuple or set of names; literal, surrounding white space is dropped.
+        command: text for the remote shell.
+        user: the remote user; None and `""` leave it to ssh.
+
+    Returns:
+        `ts` (wall clock at the end), `cmd`, and `result`: for each name `out` and `err` (UTF-8, other bytes as
+        surrogate escapes), `status` (`STATUS_SUCC` if the command exited with 0, else `STATUS_FAIL`) and `delta_time`
+        (seconds from that host's launch to its end). A host that could not be reached, or whose name is impossible,
+        has the reason in `err`.
+
+    Raises:
+        InvalidSetting: `command` or an option cannot be used, or `hostname` is no name and no list of names.
+        InvalidTarget: `user` cannot be used.
+
+    """
+    names = _names(hostname)
+    refused: dict[str, str] = {}
+    accepted: dict[str, Target] = {}
+    for name in names:
+        try:
+            accepted[name] = Target.parse(name)
+        except InvalidTarget as error:
+            refused[name] = str(error)
+    defaults: dict[str, Any] = {"fanout": None, "connect_timeout": None, "on_stop": "leave"}
+    call = partial(fan_out, accepted.values(), command, user=None if user == "" else user, **{**defaults, **options})
+    with standard_portal() as portal:
+        report = portal.call(call)
+    return {
+        "ts": time.time(),
+        "cmd": command,
+        "result": {
+            name: _result(report[accepted[name]]) if name in accepted else _refusal(refused[name]) for name in names
+        },
+    }
+
+
+def _names(hostname: object) -> list[str]:
+    given = [hostname] if isinstance(hostname, str) else hostname
+    if not isinstance(given, Iterable) or isinstance(given, (bytes, dict)):
+        raise InvalidSetting(f"hostname={hostname!r}: give a name, or a list, tuple or set of names")
+    names: dict[str, None] = {}
+    for name in given:
+        if not isinstance(name, str):
+            raise InvalidSetting(f"hostname {name!r} is not text: give names as str")
+        names[name.strip()] = None
+    return list(names)
+
+
+def _result(outcome: Outcome) -> HostResult:
+    error = outcome.stderr.decode("utf-8", "surrogateescape")
+    if outcome.status not in _SPEAKS_FOR_ITSELF:
+        separator = "" if error == "" or error.endswith("\n") else "\n"
+        error = f"{error}{separator}{outcome.reason}\n"
+    return {
+        "out": outcome.stdout.decode("utf-8", "surrogateescape"),
+        "err": error,
+        "status": STATUS_SUCC if outcome.ok else STATUS_FAIL,
+        "delta_time": outcome.elapsed,
+    }
+
+
+def _refusal(reason: str) -> HostResult:
+    return {"out": "", "err": f"{reason}\n", "status": STATUS_FAIL, "delta_time": 0.0}

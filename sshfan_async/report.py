@@ -1,0 +1,170 @@
+"""All outcomes of one run, in input order, and what people ask of them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from sshfan_async.errors import HostsFailed, InvalidSetting
+from sshfan_async.outcome import Outcome, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sshfan_async.targets import Target
+
+__all__ = ["Report", "outcome_fields"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcomes of one run, in the order of its targets."""
+
+    outcomes: tuple[Outcome, ...]
+    finished_at: float
+    """Wall clock (seconds since the epoch) at the end of the run."""
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return iter(self.outcomes)
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    def __getitem__(self, host: str | Target) -> Outcome:
+        """Return the outcome of `host`: the name as given, a `Target`, or a bare host that only one target has.
+
+        Raises:
+            KeyError: no target has that name, or several have that host.
+
+        """
+        found = self._by_name.get(host)
+        if found is not None:
+            return found
+        same_host = [outcome for outcome in self.outcomes if outcome.target.host == host]
+        if len(same_host) == 1:
+            return same_host[0]
+        if same_host:
+            names = ", ".join(outcome.host for outcome in same_host)
+            raise KeyError(f"{host!r} is the host of several targets: ask for one of {names}")
+        raise KeyError(f"{host!r} is not among the {len(self.outcomes)} targets of this run")
+
+    @cached_property
+    def _by_name(self) -> dict[str | Target, Outcome]:
+        names: dict[str | Target, Outcome] = {}
+        for outcome in self.outcomes:
+            for name in (outcome.host, outcome.target, str(outcome.target)):
+                names.setdefault(name, outcome)
+        return names
+
+    @property
+    def ok(self) -> bool:
+        """Whether every host ended `ok`."""
+        return not self.not_ok
+
+    @property
+    def not_ok(self) -> tuple[Outcome, ...]:
+        """The outcomes that are not `ok`, in input order."""
+        return tuple(outcome for outcome in self.outcomes if not outcome.ok)
+
+    @property
+    def by_status(self) -> Mapping[Status, tuple[Outcome, ...]]:
+        """The outcomes of each status that occurs, in the order of the statuses."""
+        return {
+            status: found
+            for status in Status
+            if (found := tuple(outcome for outcome in self.outcomes if outcome.status is status))
+        }
+
+    def slowest(self, n: int = 5) -> tuple[Outcome, ...]:
+        """Return the `n` started outcomes that took longest from launch to end, slowest first."""
+        started = [outcome for outcome in self.outcomes if outcome.started_at is not None]
+        return tuple(sorted(started, key=lambda outcome: -outcome.elapsed)[:n])
+
+    def percentile(self, q: float) -> float:
+        """Return the seconds within which `q` percent of the started hosts ended (nearest rank); NaN without any.
+
+        Raises:
+            InvalidSetting: `q` is not between 0 and 100.
+
+        """
+        if not 0 <= q <= 100:
+            raise InvalidSetting(f"percentile {q!r}: give a number from 0 to 100")
+        times = sorted(outcome.elapsed for outcome in self.outcomes if outcome.started_at is not None)
+        if not times:
+            return math.nan
+        return times[max(0, math.ceil(q / 100 * len(times)) - 1)]
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that tells this run.
+
+        0: every host `ok`. 1: a command failed, timed out or was lost somewhere. 3: the command of at least one host
+        was never sent, which wins over 1. Hosts that were not started because the run was told to stop do not count.
+        """
+        counted = [each for each in self.not_ok if each.status is not Status.NOT_RUN or each.clock is not None]
+        if not counted:
+            return 0
+        return 3 if any(not outcome.sent for outcome in counted) else 1
+
+    def raise_for_failures(self) -> None:
+        """Do nothing where every host ended `ok`.
+
+        Raises:
+            HostsFailed: with the number of hosts, and the first few with their reasons.
+
+        """
+        failed = self.not_ok
+        if failed:
+            shown = "; ".join(f"{outcome.host}: {outcome.reason}" for outcome in failed[:3])
+            more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+            raise HostsFailed(f"{len(failed)} of {len(self.outcomes)} hosts failed: {shown}{more}")
+
+    def to_json(self) -> str:
+        """Return the whole report as one JSON object: `finished_at`, `exit_code`, `counts` and `outcomes`."""
+        return json.dumps(
+            {
+                "finished_at": self.finished_at,
+                "exit_code": self.exit_code,
+                "counts": {status.value: len(found) for status, found in self.by_status.items()},
+                "outcomes": [outcome_fields(outcome) for outcome in self.outcomes],
+            }
+        )
+
+
+def outcome_fields(outcome: Outcome) -> dict[str, Any]:
+    """Return `outcome` as JSON knows it.
+
+    Output that is UTF-8 stands under `stdout` and `stderr`; other bytes under `stdout_base64` and `stderr_base64`.
+    """
+    return {
+        "host": outcome.host,
+        "target": str(outcome.target),
+        "status": outcome.status.value,
+        "ok": outcome.ok,
+        "exit_code": outcome.exit_code,
+        "signal": outcome.signal,
+        "sent": outcome.sent,
+        "attempts": outcome.attempts,
+        "clock": outcome.clock,
+        "phase": outcome.phase.value,
+        "phases": {phase.value: seconds for phase, seconds in outcome.phases},
+        "started_at": outcome.started_at,
+        "elapsed": outcome.elapsed,
+        "remote": outcome.remote,
+        "reason": outcome.reason,
+        **_output("stdout", outcome.stdout),
+        "stdout_dropped": outcome.stdout_dropped,
+        **_output("stderr", outcome.stderr),
+        "stderr_dropped": outcome.stderr_dropped,
+    }
+
+
+def _output(name: str, data: bytes) -> dict[str, str]:
+    try:
+        return {name: data.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": base64.b64encode(data).decode("ascii")}

@@ -1,0 +1,119 @@
+"""A run in the background of the caller's task: on the caller's own loop, or on a private one in a thread.
+
+asyncio's own loops start a child without stalling for longer than the spawn; uvloop forks (3 to 40 ms of stall a
+child, more with a larger process). So under any loop but a standard one the run gets a standard loop of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self
+
+import anyio
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from sshfan_async.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+    from sshfan_async.events import Event
+    from sshfan_async.settings import Run
+
+__all__ = ["Running", "standard_portal"]
+
+
+def standard_portal() -> AbstractContextManager[BlockingPortal]:
+    """Return a portal to a standard event loop in a thread of its own, whatever loop policy is in force."""
+    return start_blocking_portal("asyncio", {"loop_factory": asyncio.SelectorEventLoop})
+
+
+class Running:
+    """The run goes on while the body of `async with` does; leaving it ends the run, and waits until all is reaped.
+
+    The run is a task of its own: a shield in the caller's task would not stop a native `task.cancel()`.
+    """
+
+    def __init__(self, run: Run, emit: Callable[[Event], None]) -> None:
+        self._run = run
+        self._emit = emit
+        self._portal: AbstractContextManager[BlockingPortal] | None = None
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, asyncio.SelectorEventLoop):
+            supervisor = Supervisor(self._run, self._emit)
+            self._task: asyncio.Future[None] = loop.create_task(supervisor.run(), name="sshfan run")
+            self._stop: Callable[[], object] = supervisor.stop
+        else:
+            self._start_elsewhere(loop)
+        return self
+
+    def _start_elsewhere(self, loop: asyncio.AbstractEventLoop) -> None:
+        def emit(event: Event) -> None:
+            loop.call_soon_threadsafe(self._emit, event)
+
+        fanout = self._run.limits.fanout
+        limiter = _Distant(fanout, loop) if isinstance(fanout, anyio.CapacityLimiter) else None
+        supervisor = Supervisor(self._run, emit, limiter)
+        self._portal = standard_portal()
+        portal = self._portal.__enter__()
+        self._task = asyncio.wrap_future(portal.start_task_soon(supervisor.run))
+        self._stop = lambda: portal.start_task_soon(supervisor.stop)
+
+    def add_done_callback(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once every target has its outcome, all of which have been emitted by then."""
+        self._task.add_done_callback(lambda _: callback())
+
+    async def finished(self) -> None:
+        """Wait until every target has its outcome."""
+        await asyncio.wait([self._task])
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        cancelled: asyncio.CancelledError | None = None
+        with anyio.CancelScope(shield=True):
+            while not self._task.done():
+                self._stop()
+                try:
+                    await asyncio.wait([self._task])
+                except asyncio.CancelledError as again:
+                    cancelled = again  # the children come first
+        if self._portal is not None:
+            self._portal.__exit__(None, None, None)
+        if error is None:
+            self._task.result()
+            if cancelled is not None:
+                raise cancelled
+
+
+class _Distant:
+    """A limiter of the caller's loop, used from ours."""
+
+    def __init__(self, limiter: anyio.CapacityLimiter, loop: asyncio.AbstractEventLoop) -> None:
+        self._limiter = limiter
+        self._loop = loop
+
+    @property
+    def total_tokens(self) -> float:
+        return self._limiter.total_tokens
+
+    async def acquire_on_behalf_of(self, borrower: object) -> None:
+        got = asyncio.run_coroutine_threadsafe(self._limiter.acquire_on_behalf_of(borrower), self._loop)
+        try:
+            await asyncio.shield(asyncio.wrap_future(got))
+        except asyncio.CancelledError:
+
+            def give_back(done: Future[None]) -> None:
+                if not done.cancelled() and done.exception() is None:
+                    self.release_on_behalf_of(borrower)
+
+            got.add_done_callback(give_back)
+            raise
+
+    def release_on_behalf_of(self, borrower: object) -> None:
+        self._loop.call_soon_threadsafe(self._limiter.release_on_behalf_of, borrower)

@@ -1,0 +1,189 @@
+"""Frozen settings of a run: `Ssh`, `Clocks`, `Limits`, each checked once, when made; and `Run`, all together."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeAlias
+
+import anyio
+
+from sshfan_async.errors import InvalidSetting
+
+if TYPE_CHECKING:
+    from sshfan_async.stdin import Input
+    from sshfan_async.targets import Target
+
+__all__ = ["Clocks", "Limits", "OnStop", "OptionValue", "Run", "Ssh"]
+
+OptionValue: TypeAlias = str | int | bool | Sequence[str]
+"""A value of an ssh option: text, a number, True and False for yes and no, or several values of one key."""
+
+_OPTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+
+# Each of these decides whether a run can be told the truth about; lower case, as ssh compares them.
+_OURS = {
+    "batchmode": "a prompt would wait for an answer that nobody gives",
+    "controlmaster": "a master would stay behind on this machine",
+    "controlpersist": "a master would stay behind on this machine",
+    "escapechar": "standard input must reach the command unchanged",
+    "forkafterauthentication": "ssh would leave before the command has ended",
+    "ignoreunknown": "it would replace the user's own list",
+    "loglevel": "ssh's log is read to know what happened",
+    "logverbose": "ssh's log is read to know what happened",
+    "remotecommand": "the command is an argument",
+    "requesttty": "a terminal would mix the two outputs",
+    "sessiontype": "the command needs a session",
+    "stdinnull": "standard input is given with stdin=",
+    "syslogfacility": "ssh's log is read to know what happened",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ssh:
+    """How to call the OpenSSH client.
+
+    `program` is looked up in PATH as a shell would; `config_file` replaces the user's ssh_config (`ssh -F`);
+    `options` are ssh_config options, which win over every file: `{"Port": 2222, "IdentityFile": ["~/a", "~/b"]}`.
+    Everything else comes from the user's ssh_config.
+
+    Raises:
+        InvalidSetting: an option is no option's name, has an impossible value, or is one that sshfan needs itself.
+
+    """
+
+    program: str | os.PathLike[str] = "ssh"
+    config_file: str | os.PathLike[str] | None = None
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, path in (("program", self.program), ("config_file", self.config_file)):
+            if path is None:
+                continue
+            text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+            if not isinstance(text, str) or text == "" or "\0" in text:
+                raise InvalidSetting(f"{name}={path!r} is not a path: give the path of a file as text")
+        if not isinstance(self.options, Mapping):
+            raise InvalidSetting(f"options={self.options!r} is not a mapping: give {{'Port': 2222}}, for example")
+        for key, value in self.options.items():
+            _check_option(key, value)
+        object.__setattr__(self, "options", dict(self.options))
+
+    def option_arguments(self) -> list[str]:
+        """Return `options` as ssh takes them: `["-oPort=2222", …]`, in the order given."""
+        return [f"-o{key}={text}" for key, value in self.options.items() for text in _option_texts(value)]
+
+
+def _check_option(key: object, value: object) -> None:
+    if not isinstance(key, str) or _OPTION_NAME.fullmatch(key) is None:
+        raise InvalidSetting(f"option {key!r} is not the name of an ssh option: see ssh_config(5)")
+    why = _OURS.get(key.lower())
+    if why is not None:
+        raise InvalidSetting(f"option {key!r} cannot be set, sshfan sets it itself: {why}")
+    listed = isinstance(value, Sequence) and len(value) > 0 and all(isinstance(each, str) for each in value)
+    if not isinstance(value, (str, int)) and not listed:
+        raise InvalidSetting(f"option {key}={value!r}: give text, a number, True or False, or a list of texts")
+    for text in _option_texts(value):  # type: ignore[arg-type]
+        if text == "" or not text.isprintable():
+            raise InvalidSetting(f"option {key}={text!r} is empty or holds control characters")
+
+
+def _option_texts(value: OptionValue) -> list[str]:
+    if isinstance(value, bool):
+        return ["yes" if value else "no"]
+    if isinstance(value, (str, int)):
+        return [str(value)]
+    return list(value)
+
+
+class OnStop(StrEnum):
+    """What happens to the remote command when our side stops waiting for it."""
+
+    LEAVE = "leave"
+    """Nothing, and the command reaches the host byte for byte."""
+    KILL = "kill"
+    """It is ended when one of our clocks fires, on cancellation and on Ctrl-C."""
+    ALWAYS = "always"
+    """It is also ended when the connection or our own process dies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """The clocks of a run, in seconds; None for no bound.
+
+    `connect_timeout` runs from an attempt's launch until the command is sent, `timeout` from there to its end,
+    `deadline` over the whole run. `kill_after` is the grace between TERM and KILL.
+
+    Raises:
+        InvalidSetting: a clock is not a positive, finite number (`kill_after` may be 0).
+
+    """
+
+    connect_timeout: float | None = 30.0
+    timeout: float | None = None
+    deadline: float | None = None
+    kill_after: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("connect_timeout", "timeout", "deadline"):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and value > 0):
+                raise InvalidSetting(f"{name}={value!r}: give a number of seconds above 0, or None for no bound")
+        if not (_is_number(self.kill_after) and self.kill_after >= 0):
+            raise InvalidSetting(f"kill_after={self.kill_after!r}: give a number of seconds, 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much a run may use.
+
+    `fanout`: targets in flight at once, None for all; or a limiter that several runs share.
+    `retries`: further attempts where the command was provably not sent and the cause can pass.
+    `max_output`: bytes kept of each of a host's two outputs, None for all. `memory`: bytes of output that the
+    run's outcomes hold in memory together before they go to a temporary file.
+
+    Raises:
+        InvalidSetting: a limit is not a whole number, or too small.
+
+    """
+
+    fanout: int | anyio.CapacityLimiter | None = 64
+    retries: int = 2
+    max_output: int | None = None
+    memory: int = 64 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.fanout, anyio.CapacityLimiter) and self.fanout is not None:
+            _check_count("fanout", self.fanout, least=1)
+        _check_count("retries", self.retries, least=0)
+        _check_count("memory", self.memory, least=0)
+        if self.max_output is not None:
+            _check_count("max_output", self.max_output, least=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """All that a supervisor needs to know; made by `sshfan_async.api`, which has checked it."""
+
+    targets: Mapping[Target, str]
+    """Every target with its name as the caller gave it, in order."""
+    command: str
+    user: str | None
+    ssh: Ssh
+    clocks: Clocks
+    limits: Limits
+    stdin: Input | None
+    on_stop: OnStop
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_count(name: str, value: object, *, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InvalidSetting(f"{name}={value!r}: give a whole number, {least} or more")

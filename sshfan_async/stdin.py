@@ -1,0 +1,128 @@
+"""What every host gets on its standard input: one `Source`, read in place by all of them."""
+
+from __future__ import annotations
+
+import io
+import os
+import reprlib
+import shutil
+import stat
+import tempfile
+from typing import BinaryIO, Protocol, TypeAlias, cast
+
+from sshfan_async.errors import InvalidSetting
+
+__all__ = ["Input", "Source", "check_input", "open_source"]
+
+Input: TypeAlias = bytes | bytearray | memoryview | str | BinaryIO
+"""What `stdin=` takes: bytes, text (sent as UTF-8), or a binary file, read from where it stands to its end."""
+
+_SPOOL_CHUNK = 1024 * 1024
+
+
+class Source(Protocol):
+    """Bytes that many readers read, each at its own offset."""
+
+    size: int
+
+    def read_at(self, offset: int, count: int) -> bytes | memoryview:
+        """Return up to `count` bytes at `offset`; empty at the end."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
+class _Memory:
+    __slots__ = ("_view", "size")
+
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        # A copy of a bytearray, so that a caller who goes on to change it does not change what later hosts get.
+        self._view = memoryview(bytes(data))
+        self.size = len(self._view)
+
+    def read_at(self, offset: int, count: int) -> memoryview:
+        return self._view[offset : offset + count]
+
+    def close(self) -> None:
+        self._view.release()
+
+
+class _File:
+    """A regular file by a descriptor of our own: `pread` leaves the caller's file position alone."""
+
+    __slots__ = ("_descriptor", "_start", "size")
+
+    def __init__(self, descriptor: int, start: int) -> None:
+        self._descriptor = descriptor
+        self._start = start
+        self.size = max(0, os.fstat(descriptor).st_size - start)
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        return os.pread(self._descriptor, min(count, self.size - offset), self._start + offset)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def check_input(value: object) -> Input | None:
+    """Return `value` where it can be somebody's standard input.
+
+    Raises:
+        InvalidSetting: it is neither bytes, text nor a binary file.
+
+    """
+    if value is None or isinstance(value, (bytes, bytearray, memoryview)):
+        return value
+    if isinstance(value, str):
+        try:
+            _encoded(value)
+        except UnicodeEncodeError as error:
+            raise InvalidSetting(f"stdin={reprlib.repr(value)} cannot be encoded: {error}") from None
+        return value
+    if isinstance(value, io.TextIOBase) or not callable(getattr(value, "read", None)):
+        raise InvalidSetting(f"stdin={value!r}: give bytes, text, or a file opened in binary mode")
+    if getattr(value, "closed", False) or (isinstance(value, io.IOBase) and not value.readable()):
+        raise InvalidSetting(f"stdin={value!r} is closed, or not open for reading")
+    return cast("BinaryIO", value)
+
+
+def open_source(value: Input) -> Source:
+    """Return the source of `value`; blocks while a pipe or another stream is copied to a temporary file.
+
+    A regular file is read in place, from its position on, and its position is left as it is. What cannot be read
+    at an offset (a pipe, a socket, an object without a descriptor) goes to one unlinked temporary file first.
+
+    Raises:
+        OSError: the file cannot be read, or the temporary file cannot be written.
+
+    """
+    if isinstance(value, str):
+        return _Memory(_encoded(value))
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return _Memory(value)
+    if isinstance(value, io.BytesIO):
+        return _Memory(value.getbuffer()[value.tell() :])
+    return _File(os.dup(value.fileno()), value.tell()) if _is_plain_file(value) else _spool(value)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _is_plain_file(stream: BinaryIO) -> bool:
+    """Whether `stream` reads what its descriptor holds: not so a GzipFile, or a file of procfs, which has no size."""
+    raw = getattr(stream, "raw", getattr(stream, "file", stream))
+    raw = getattr(raw, "raw", raw)
+    if not isinstance(raw, io.FileIO):
+        return False
+    state = os.fstat(raw.fileno())
+    return stat.S_ISREG(state.st_mode) and state.st_size > 0
+
+
+def _spool(stream: BinaryIO) -> _File:
+    with tempfile.TemporaryFile(prefix="sshfan-") as spool:
+        shutil.copyfileobj(stream, spool, _SPOOL_CHUNK)
+        spool.flush()
+        return _File(os.dup(spool.fileno()), 0)

@@ -1,0 +1,330 @@
+"""Many targets → outcomes: fanout, pacing, retries; exactly one outcome each, whatever goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+
+from sshfan_async.attempt import Attempt, Ended, Equipment, never_started, not_started, spawn_gate
+from sshfan_async.child import DESCRIPTORS, ask_client
+from sshfan_async.descriptors import BUDGET
+from sshfan_async.events import HostFinished, HostStarted
+from sshfan_async.launch import Client, common_argv, ssh_environment
+from sshfan_async.logpipe import LogPipes
+from sshfan_async.outcome import Outcome, Phases
+from sshfan_async.pacing import Pacer
+from sshfan_async.runlog import RunLog
+from sshfan_async.settings import OnStop
+from sshfan_async.stdin import Source, open_source
+from sshfan_async.watchdog import new_secret, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sshfan_async.events import Event
+    from sshfan_async.outcome import Clock
+    from sshfan_async.pacing import Passage
+    from sshfan_async.settings import Run, Ssh
+    from sshfan_async.sshlog import Ending, SshLog
+    from sshfan_async.targets import Target
+
+__all__ = ["Supervisor"]
+
+_VERSION_PATIENCE = 1.0
+"""Seconds for `ssh -V`. OpenSSH takes 5 ms; a stand-in may take for ever."""
+
+_BACK_OFF = 0.5
+"""Seconds before the second attempt, doubled for each further one; as much again at random spreads the hosts."""
+
+_clients: dict[tuple[str, int, int], Client] = {}
+
+
+class SharedLimiter(Protocol):
+    """What is used of an `anyio.CapacityLimiter`."""
+
+    @property
+    def total_tokens(self) -> float: ...
+
+    async def acquire_on_behalf_of(self, borrower: object) -> None: ...
+
+    def release_on_behalf_of(self, borrower: object) -> None: ...
+
+
+class Supervisor:
+    """One run. `run()` returns when each target has its outcome; `stop()` ends it early, from the same loop.
+
+    The hosts are asyncio's own tasks: anyio's carry 2.4 KiB more each, and a cancelled scope of anyio's wakes the
+    loop in every turn for as long as a child takes to end.
+    """
+
+    def __init__(self, run: Run, emit: Callable[[Event], None], limiter: SharedLimiter | None = None) -> None:
+        """Use `limiter` in place of the one in the run's limits, where that one belongs to another loop."""
+        self.emit = emit
+        self.log = RunLog()
+        self.pacer = Pacer()
+        self._run = run
+        self._limiter = limiter
+        self._pending = deque(run.targets.items())
+        self._hosts: set[_Host] = set()
+        self._launching = anyio.CancelScope()
+        self._source: Source | None = None
+
+    def stop(self) -> None:
+        """Start no further target and end those in flight: `cancelled`, or `not_run` where never started."""
+        self._launching.cancel()
+        for host in self._hosts:
+            host.stop()
+
+    async def run(self) -> None:
+        """Run all targets; each is told to `emit` as `HostFinished` exactly once, in order of completion."""
+        began = time.monotonic()
+        deadline = self._run.clocks.deadline
+        if deadline is not None:
+            self._launching.deadline = began + deadline
+        log_pipes = LogPipes()
+        failure: Ending | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                with self._launching:
+                    try:
+                        equipment = await self._equip(log_pipes)
+                    except OSError as error:
+                        failure = not_started(error, self._run.ssh)
+                    else:
+                        await self._launch_all(equipment, group, began)
+        finally:
+            clock: Clock | None = "deadline" if time.monotonic() >= self._launching.deadline else None
+            for target, name in self._pending:
+                ended = Ended(
+                    ending=never_started(clock) if failure is None else failure,
+                    phases=Phases(queued=time.monotonic() - began),
+                    clock=clock if failure is None else None,
+                )
+                self.finish(_outcome(target, name, 0, ended))
+            log_pipes.close()
+            if self._source is not None:
+                self._source.close()
+            self.log.run_finished(time.monotonic() - began)
+
+    async def _equip(self, log_pipes: LogPipes) -> Equipment:
+        """Get ready what all attempts share.
+
+        Raises:
+            OSError: the program cannot be started, or the standard input cannot be read.
+
+        """
+        run = self._run
+        await self.log.open()
+        client = await _client(run.ssh)
+        if run.stdin is not None:
+            self._source = await anyio.to_thread.run_sync(open_source, run.stdin)
+        command, secret = run.command, None
+        # A program that is no OpenSSH client may do anything with a command: it gets it as it is.
+        if run.on_stop is not OnStop.LEAVE and client.version is not None:
+            secret = new_secret()
+            size = None if self._source is None else self._source.size
+            command = wrap(command, secret=secret, on_stop=run.on_stop, grace=run.clocks.kill_after, stdin_size=size)
+        return Equipment(
+            run=run,
+            client=client,
+            command=command,
+            secret=secret,
+            common_argv=common_argv(run.ssh, client),
+            source=self._source,
+            environment=ssh_environment(os.environ),
+            log_pipes=log_pipes,
+            deadline=self._launching.deadline,
+        )
+
+    async def _launch_all(self, equipment: Equipment, group: asyncio.TaskGroup, began: float) -> None:
+        descriptors = DESCRIPTORS + (equipment.source is not None or equipment.secret is not None)
+        places = _Places(self._run, descriptors, self._limiter, self.log)
+        gate = spawn_gate()
+        while self._pending:
+            host = _Host(self, equipment, places, *self._pending[0], began)
+            await host.enter(None)
+            self._pending.popleft()
+            self._hosts.add(host)
+            group.create_task(host.run())
+            # Not further ahead than one: a host that waits for its spawn would only take memory.
+            async with gate:
+                pass
+
+    def leave(self, host: _Host, outcome: Outcome) -> None:
+        """`host` has ended."""
+        self._hosts.discard(host)
+        self.finish(outcome)
+
+    def finish(self, outcome: Outcome) -> None:
+        """Tell an outcome."""
+        self.log.host_finished(outcome)
+        self.emit(HostFinished(outcome))
+
+
+class _Places:
+    """What a run's children share: places within the fanout, and descriptors."""
+
+    def __init__(self, run: Run, descriptors: int, limiter: SharedLimiter | None, log: RunLog) -> None:
+        self.need = descriptors
+        self.room = BUDGET.room()
+        hosts = len(run.targets)
+        wanted = run.limits.fanout if limiter is None else limiter
+        if not isinstance(wanted, int) and wanted is not None:
+            self._limiter: SharedLimiter = wanted
+            log.run_started(hosts, int(min(hosts, wanted.total_tokens)))
+            return
+        fanout = hosts if wanted is None else min(wanted, hosts)
+        possible = max(1, self.room // self.need)
+        if possible < fanout:
+            log.fanout_lowered(fanout, possible)
+        self._limiter = anyio.CapacityLimiter(max(1, min(fanout, possible)))
+        log.run_started(hosts, min(fanout, possible))
+
+    async def take(self, host: _Host) -> None:
+        await self._limiter.acquire_on_behalf_of(host)
+        try:
+            await BUDGET.lease(self.need, self.room)
+        except BaseException:
+            self._limiter.release_on_behalf_of(host)
+            raise
+
+    def give_back(self, host: _Host) -> None:
+        BUDGET.release(self.need)
+        self._limiter.release_on_behalf_of(host)
+
+
+class _Host:
+    """One target on its way to its outcome: attempts, and back-off between them."""
+
+    __slots__ = (
+        "_attempt",
+        "_attempts",
+        "_enqueued_at",
+        "_equipment",
+        "_name",
+        "_passage",
+        "_places",
+        "_resting",
+        "_stopped",
+        "_supervisor",
+        "_target",
+    )
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        equipment: Equipment,
+        places: _Places,
+        target: Target,
+        name: str,
+        enqueued_at: float,
+    ) -> None:
+        self._supervisor = supervisor
+        self._equipment = equipment
+        self._places = places
+        self._target = target
+        self._name = name
+        self._enqueued_at = enqueued_at
+        self._attempts = 0
+        self._attempt: Attempt | None = None
+        self._passage: Passage | None = None
+        self._resting: anyio.CancelScope | None = None
+        self._stopped = False
+
+    async def enter(self, peer: str | None) -> None:
+        """Wait for a place in the fanout and on the way to `peer`."""
+        await self._places.take(self)
+        try:
+            self._passage = await self._supervisor.pacer.enter(peer)
+        except BaseException:
+            self._places.give_back(self)
+            raise
+
+    def stop(self) -> None:
+        """End what is under way."""
+        self._stopped = True
+        if self._attempt is not None:
+            self._attempt.stop()
+        if self._resting is not None:
+            self._resting.cancel()
+
+    async def run(self) -> None:
+        """See the target to its outcome, from a place that `enter` has got."""
+        supervisor, retries = self._supervisor, self._equipment.run.limits.retries
+        while True:
+            self._attempts += 1
+            supervisor.emit(HostStarted(self._target, self._name, self._attempts))
+            supervisor.log.host_started(self._target, self._attempts)
+            self._attempt = Attempt(self._equipment, self._enqueued_at, self._progress)
+            try:
+                last = await self._attempt.run(self._target)
+            finally:
+                self._attempt = None
+                self._places.give_back(self)
+            assert self._passage is not None
+            self._passage.end(dropped=last.ending.transient and last.peer is not None)
+            if not last.ending.transient or self._attempts > retries or self._stopped:
+                break
+            back_off = _BACK_OFF * 2 ** (self._attempts - 1) * random.uniform(1, 2)
+            supervisor.log.host_retried(self._target, self._attempts, last.ending.reason, back_off)
+            if not await self._rest(back_off, last.peer):
+                break
+        supervisor.leave(self, _outcome(self._target, self._name, self._attempts, last))
+
+    def _progress(self, log: SshLog) -> None:
+        assert self._passage is not None
+        if log.peer is not None:
+            self._passage.identify(log.peer)
+        if log.sent_at is not None and self._passage.succeed():
+            self._supervisor.log.host_sent(self._target)
+
+    async def _rest(self, seconds: float, peer: str | None) -> bool:
+        """Wait, then for a new place; False where the run ends before: the last attempt then stands."""
+        with anyio.CancelScope(deadline=self._equipment.deadline) as self._resting:
+            await anyio.sleep(seconds)
+            await self.enter(peer)
+            self._resting = None
+            return True
+        self._resting = None
+        return False
+
+
+def _outcome(target: Target, name: str, attempts: int, last: Ended) -> Outcome:
+    ending = last.ending
+    return Outcome(
+        target=target,
+        host=name,
+        status=ending.status,
+        exit_code=ending.exit_code,
+        phases=last.phases,
+        started_at=last.started_at,
+        attempts=attempts,
+        sent=ending.sent,
+        clock=last.clock,
+        phase=ending.phase,
+        remote=last.remote,
+        reason=ending.reason,
+        stdout_dropped=last.stdout_dropped,
+        stderr_dropped=last.stderr_dropped,
+        stdout_kept=last.stdout,
+        stderr_kept=last.stderr,
+    )
+
+
+async def _client(ssh: Ssh) -> Client:
+    """Return what the program is; each is asked once in the life of this process, and again when its file changes."""
+    path = shutil.which(os.fspath(ssh.program))
+    if path is None:
+        raise FileNotFoundError(os.fspath(ssh.program))
+    state = os.stat(path)
+    key = (os.path.abspath(path), state.st_mtime_ns, state.st_size)
+    if key not in _clients:
+        _clients[key] = await ask_client(path, _VERSION_PATIENCE)
+    return _clients[key]

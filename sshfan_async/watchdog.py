@@ -1,0 +1,187 @@
+"""The remote side of `on_stop`: a command, wrapped so that all it starts can be ended on our word.
+
+What the host's login shell gets is one `exec /bin/sh -c LAUNCH …`, in characters that bash, dash, zsh, csh and fish
+read alike. LAUNCH starts a watchdog beside the session (setsid(1)) and then becomes the command: `$SHELL -c COMMAND`
+in the very process that sshd made, so that exit code and death by signal are the command's own. The watchdog reads
+the session's standard input, through which our word comes, and ends with it. The command's own standard input is
+/dev/null, or a FIFO into which the watchdog passes the bytes that were given.
+
+Both tell us what they do, in lines on standard error that begin with the run's secret; `Reports` takes those out.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sshfan_async.settings import OnStop
+
+__all__ = ["Reports", "kill_message", "new_secret", "wrap"]
+
+# $1 secret, $2 mode, $3 grace in tenths of a second, $4 bytes of standard input or -, $5 WATCH, $6 the command
+_LAUNCH = r"""
+c=$(printf %bx "$6");
+c=${c%x};
+w=unwatched;
+s=;
+own() {
+  { read -r l </proc/$$/stat; } 2>/dev/null || return 0;
+  set -- ${l##*) };
+  [ "$3" = $$ ] || [ "$4" = $$ ];
+};
+if command -v setsid >/dev/null 2>&1; then
+  own || s=setsid;
+  case $4 in
+    -) w=watched;;
+    *) d=$(mktemp -d "${TMPDIR:-/tmp}/sshfan.XXXXXXXX" 2>/dev/null) && mkfifo "$d/stdin" && w=watched;;
+  esac;
+fi;
+if [ $w = watched ]; then
+  exec 3<&0;
+  (setsid /bin/sh -c "$5" sshfan "$1" "$2" "$3" "$4" $$ "$d" <&3 3<&- >/dev/null &);
+  exec 3<&-;
+fi;
+printf "%s:%s\n" "$1" $w >&2;
+case $4 in
+  -) exec </dev/null;;
+  *) [ $w = unwatched ] || exec <"$d/stdin";;
+esac;
+exec $s "${SHELL:-/bin/sh}" -c "$c"
+"""
+
+# $1 secret, $2 mode, $3 grace in tenths of a second, $4 bytes of standard input or -, $5 session, $6 directory
+_WATCH = r"""
+trap "" HUP INT TERM PIPE;
+t=$1;
+p=$5;
+case $4 in
+  -) ;;
+  *) exec 4>"$6/stdin"; rm -rf "$6"; head -c "$4" | { cat >&4; cat >/dev/null; } 2>/dev/null; exec 4>&-;;
+esac;
+k=;
+while read -r l; do [ "$l" = "$t:kill" ] && k=1 && break; done;
+[ "$2" = always ] && k=1;
+[ "$k" ] && kill -0 $p 2>/dev/null || exit 0;
+alive() {
+  q=;
+  g=;
+  if [ -r /proc/self/stat ]; then
+    for f in /proc/[0-9]*/stat; do
+      { read -r l <$f; } 2>/dev/null || continue;
+      f=${f#/proc/};
+      set -- ${f%/stat} ${l##*) };
+      case $2 in Z|X) continue;; esac;
+      if [ "$4" = $p ]; then g=-$p; elif [ "$5" = $p ]; then q="$q $1"; fi;
+    done;
+  else
+    kill -0 -$p 2>/dev/null && g=-$p;
+  fi;
+  q=$g$q;
+  [ "$q" ];
+};
+alive && { kill -TERM $q; kill -CONT $q; } 2>/dev/null;
+n=0;
+d=1;
+while alive; do
+  [ $n -lt $3 ] || kill -KILL $q 2>/dev/null;
+  [ $n -lt $(($3 + 20)) ] || { printf "%s:left\n" $t >&2; exit; };
+  if sleep 0.$d 2>/dev/null; then n=$((n + d)); else sleep 1; n=$((n + 10)); fi;
+  [ $d -ge 8 ] || d=$((d * 2));
+done;
+printf "%s:ended\n" $t >&2
+"""
+
+
+def new_secret() -> str:
+    """Return what tells one run's lines from all that a command may write."""
+    return f"sshfan-{secrets.token_hex(8)}"
+
+
+def kill_message(secret: str) -> bytes:
+    """Return the word on which the watchdog ends the command."""
+    return f"{secret}:kill\n".encode("ascii")
+
+
+def wrap(command: str, *, secret: str, on_stop: OnStop, grace: float, stdin_size: int | None) -> str:
+    """Return what the login shell gets in place of `command`.
+
+    `grace`: seconds between TERM and KILL. `stdin_size`: the bytes that follow on the session's standard input, None
+    where the command gets none.
+    """
+    size = "-" if stdin_size is None else str(stdin_size)
+    arguments = (secret, on_stop.value, str(round(grace * 10)), size, _one_line(_WATCH), _encoded(command))
+    quoted = " ".join(f"'{argument}'" for argument in (_one_line(_LAUNCH), "sshfan", *arguments))
+    return f"exec /bin/sh -c {quoted}"
+
+
+def _one_line(script: str) -> str:
+    """Return `script` on one line: csh takes no newline inside quotes."""
+    return " ".join(line.strip() for line in script.strip().splitlines())
+
+
+# What single quotes do not keep in every login shell (', in fish \, in csh ! and newlines), as printf's %b takes it.
+_UNSAFE = {ord(character): f"\\0{ord(character):03o}" for character in "'\\!\n"}
+
+
+def _encoded(command: str) -> str:
+    return command.translate(_UNSAFE)
+
+
+class Reports:
+    """Takes the launcher's and the watchdog's lines out of a command's standard error."""
+
+    __slots__ = ("_held", "_prefix", "ended", "left", "secret", "watched")
+
+    def __init__(self, secret: str) -> None:
+        self.secret = secret
+        self._prefix = f"{secret}:".encode("ascii")
+        self._held = b""
+        self.watched: bool | None = None
+        """Whether a watchdog stands beside the command; None until the launcher tells, if it ever does."""
+        self.ended = False
+        """The watchdog ended the command and all that it saw of what the command had started."""
+        self.left = False
+        """The watchdog could not end all of it."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the command's own part of `data`; what may begin a report is held until the rest comes."""
+        if self._held:
+            data, self._held = self._held + data, b""
+        elif self._prefix[:1] not in data:
+            return data
+        own = []
+        start = 0
+        while (at := data.find(self._prefix, start)) >= 0:
+            end = data.find(b"\n", at)
+            if end < 0:
+                break
+            own.append(data[start:at])
+            self._note(data[at + len(self._prefix) : end])
+            start = end + 1
+        rest = data[start:]
+        held = at - start if at >= 0 else _overlap(rest, self._prefix)
+        self._held = rest[held:]
+        own.append(rest[:held])
+        return b"".join(own)
+
+    def flush(self) -> bytes:
+        """Return what was held: standard error has ended."""
+        held, self._held = self._held, b""
+        return held
+
+    def _note(self, word: bytes) -> None:
+        if word in (b"watched", b"unwatched"):
+            self.watched = word == b"watched"
+        elif word == b"ended":
+            self.ended = True
+        elif word == b"left":
+            self.left = True
+
+
+def _overlap(data: bytes, prefix: bytes) -> int:
+    """Return where in `data` a tail begins that is the beginning of `prefix`; its length where there is none."""
+    for start in range(max(0, len(data) - len(prefix) + 1), len(data)):
+        if prefix.startswith(data[start:]):
+            return start
+    return len(data)

@@ -22,6 +22,7 @@ from sshfan_async.sshlog import Ending, SshLog
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from sshfan_async.capture import Spilled, Store
     from sshfan_async.logpipe import LogPipes
     from sshfan_async.outcome import Clock, Remote
     from sshfan_async.settings import Run, Ssh
@@ -52,6 +53,7 @@ class Equipment:
     source: Source | None
     environment: Mapping[str, str]
     log_pipes: LogPipes
+    store: Store
     deadline: float
     """Monotonic seconds at which the run's deadline passes; infinity for none."""
 
@@ -67,8 +69,8 @@ class Ended:
     remote: Remote = "ended"
     peer: str | None = None
     """Whom it connected to, where ssh's log says so."""
-    stdout: bytes = b""
-    stderr: bytes = b""
+    stdout: bytes | Spilled = b""
+    stderr: bytes | Spilled = b""
     stdout_dropped: int = 0
     stderr_dropped: int = 0
 
@@ -128,7 +130,7 @@ class Attempt:
         assert child.ended_at is not None
         assert child.returncode is not None
         self._cause = None  # it had ended by itself
-        ending = self.log.end(child.returncode, child.preamble + child.stderr.value())
+        ending = self.log.end(child.returncode, child.preamble + _tail(child.stderr.value()))
         return self._conclude(started_at, child.ended_at, _with_wrapper(ending, child))
 
     def stop(self) -> None:
@@ -166,7 +168,8 @@ class Attempt:
             log_pipe=pipe,
             source=equipment.source,
             secret=equipment.secret,
-            max_output=run.limits.max_output,
+            stdout=equipment.store.capture(run.limits.max_output),
+            stderr=equipment.store.capture(run.limits.max_output),
         )
         child.on_progress = self._progress
         return child
@@ -210,6 +213,11 @@ class Attempt:
             # Without a command, what stands on stderr is ssh's own: the reason has it.
             child.stdout.clear()
             child.stderr.clear()
+        stdout, stderr = child.stdout.value(), _own(child.stderr.value(), ending)
+        failure = child.stdout.failure or child.stderr.failure
+        if failure is not None:
+            reason = f"its output cannot be kept: {failure.strerror or failure}; {ending.reason}"
+            ending = replace(ending, status=Status.LOCAL, reason=reason)
         queued = child.launched_at - self._enqueued_at
         return Ended(
             ending=ending,
@@ -218,8 +226,8 @@ class Attempt:
             clock=None if self._cause == "stop" else self._cause,
             remote=_remote(ending, child),
             peer=log.peer,
-            stdout=child.stdout.value(),
-            stderr=sshlog.strip_diagnostics(child.stderr.value(), ending),
+            stdout=stdout,
+            stderr=stderr,
             stdout_dropped=child.stdout.dropped,
             stderr_dropped=child.stderr.dropped,
         )
@@ -238,6 +246,22 @@ class Attempt:
         # Over a ControlMaster the request may have gone out before the log said so.
         sent = self.log.end(child.returncode, child.preamble).sent
         return Ending(status=status, sent=sent, phase=phase, reason=reason)
+
+
+_TAIL = 8 * 1024
+"""Bytes at the end of standard error in which ssh's own words are looked for."""
+
+
+def _tail(kept: bytes | Spilled) -> bytes:
+    return kept[-_TAIL:] if isinstance(kept, bytes) else kept.tail(_TAIL)
+
+
+def _own(kept: bytes | Spilled, ending: Ending) -> bytes | Spilled:
+    """Return the command's part of its standard error: without what ssh added when the connection ended."""
+    if isinstance(kept, bytes):
+        return sshlog.strip_diagnostics(kept, ending)
+    tail = kept.tail(_TAIL)
+    return kept.without_last(len(tail) - len(sshlog.strip_diagnostics(tail, ending)))
 
 
 def _with_wrapper(ending: Ending, child: Child) -> Ending:

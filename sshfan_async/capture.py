@@ -1,39 +1,258 @@
-"""What a child writes, kept: one `Capture` for each of its two outputs."""
+"""What the children of a run write, kept: in memory up to a budget, beyond it in one unlinked temporary file.
+
+What outgrows the memory is written to the file by a thread, one piece at a time, while its reader pauses:
+the event loop never waits for a disk, and a fast host cannot fill our memory.
+"""
 
 from __future__ import annotations
 
-__all__ = ["Capture"]
+import io
+import os
+import tempfile
+from array import array
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from _typeshed import WriteableBuffer as Buffer
+
+__all__ = ["Capture", "Spilled", "Store"]
+
+
+class Store:
+    """Where one run's outputs are kept. Not safe to share among event loops."""
+
+    def __init__(self, memory: int) -> None:
+        """`memory`: bytes that all captures together hold in memory."""
+        self._memory = memory
+        self._held = 0
+        self._spool: _Spool | None = None
+        self._writer: ThreadPoolExecutor | None = None
+
+    def capture(self, limit: int | None) -> Capture:
+        """Return a new, empty capture that keeps at most `limit` bytes, None for all."""
+        return Capture(self, limit)
+
+    def close(self) -> None:
+        """End the writing thread. What was kept stays readable for as long as somebody holds it."""
+        if self._writer is not None:
+            self._writer.shutdown()
+
+    def take(self, count: int) -> bool:
+        """Count `count` bytes as held in memory; False where that is full."""
+        if self._held + count > self._memory:
+            return False
+        self._held += count
+        return True
+
+    def give_back(self, count: int) -> None:
+        """`count` bytes are no longer held in memory."""
+        self._held -= count
+
+    def spill(self, data: bytes) -> tuple[_Spool, int, Future[None]]:
+        """Begin to write `data` to the file; return the file, the place in it, and a future.
+
+        Raises:
+            OSError: no temporary file can be made.
+
+        """
+        if self._spool is None or self._writer is None:
+            self._spool = _Spool()
+            self._writer = ThreadPoolExecutor(1, "sshfan spill")
+        offset = self._spool.reserve(len(data))
+        return self._spool, offset, self._writer.submit(self._spool.write, data, offset)
+
+
+class _Spool:
+    """The temporary file. It has no name, and is gone with the last reference to it."""
+
+    __slots__ = ("_file", "_size")
+
+    def __init__(self) -> None:
+        # /var/tmp is for large files (FHS); /tmp may be held in memory.
+        directory = None if "TMPDIR" in os.environ or not os.access("/var/tmp", os.W_OK) else "/var/tmp"
+        self._file = tempfile.TemporaryFile(prefix="sshfan-", dir=directory, buffering=0)  # noqa: SIM115, closed by `close`
+        self._size = 0
+
+    def reserve(self, count: int) -> int:
+        offset = self._size
+        self._size += count
+        return offset
+
+    def write(self, data: bytes, offset: int) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._file.fileno(), view, offset)
+            view, offset = view[written:], offset + written
+
+    def read(self, offset: int, count: int) -> bytes:
+        return os.pread(self._file.fileno(), count, offset)
+
+    def close(self) -> None:
+        self._file.close()
+
+    __del__ = close
 
 
 class Capture:
-    """The bytes of one output of one child, at most `limit` of them; what is beyond is counted and thrown away."""
+    """The bytes of one output of one child, in order; what is beyond its limit is counted and thrown away."""
 
-    __slots__ = ("_chunks", "_limit", "dropped", "kept")
+    __slots__ = ("_chunks", "_extents", "_limit", "_spool", "_store", "_writing", "dropped", "failure", "kept")
 
-    def __init__(self, limit: int | None) -> None:
-        self._chunks: list[bytes] | None = None
+    def __init__(self, store: Store, limit: int | None) -> None:
+        self._store = store
         self._limit = limit
+        self._chunks: list[bytes] | None = None
+        self._spool: _Spool | None = None
+        self._extents: array[int] | None = None
+        self._writing: tuple[Future[None], int] | None = None
         self.kept = 0
         self.dropped = 0
+        self.failure: OSError | None = None
+        """Why output could not be kept."""
 
-    def write(self, data: bytes) -> None:
-        """Keep `data`, as far as the limit allows."""
+    def write(self, data: bytes) -> Future[None] | None:
+        """Keep `data`, as far as the limit allows. Where it goes to the file, return when it is written."""
         if self._limit is not None and self.kept + len(data) > self._limit:
             room = self._limit - self.kept
             self.dropped += len(data) - room
             data = data[:room]
-        if data != b"":
+        if data == b"":
+            return None
+        if self.failure is not None:
+            self.dropped += len(data)
+            return None
+        self.kept += len(data)
+        if self._spool is None and self._store.take(len(data)):
             if self._chunks is None:
                 self._chunks = []
             self._chunks.append(data)
-            self.kept += len(data)
+            return None
+        return self._spill(data)
+
+    def settle(self) -> None:
+        """Wait until all is written that has been given to the file."""
+        if self._writing is not None:
+            writing, count = self._writing
+            self._writing = None
+            try:
+                writing.result()
+            except OSError as error:
+                assert self._extents is not None
+                self._extents[-1] -= count
+                self._fail(error, count)
 
     def clear(self) -> None:
         """Forget what was kept: it was not the command's."""
-        self._chunks = None
-        self.kept = 0
-        self.dropped = 0
+        self.settle()
+        self._store.give_back(sum(map(len, self._chunks or ())))
+        self._chunks = self._extents = None
+        self.kept = self.dropped = 0
 
-    def value(self) -> bytes:
+    def value(self) -> bytes | Spilled:
         """Return what was kept."""
-        return b"" if self._chunks is None else b"".join(self._chunks)
+        self.settle()
+        head = b"" if self._chunks is None else b"".join(self._chunks)
+        if self._extents is None or self._spool is None:
+            return head
+        return Spilled(head, self._spool, self._extents)
+
+    def _spill(self, data: bytes) -> Future[None] | None:
+        self.settle()
+        try:
+            self._spool, offset, writing = self._store.spill(data)
+        except OSError as error:
+            self._fail(error, len(data))
+            return None
+        if self._extents is None:
+            self._extents = array("Q")
+        if len(self._extents) > 0 and self._extents[-2] + self._extents[-1] == offset:
+            self._extents[-1] += len(data)
+        else:
+            self._extents.extend((offset, len(data)))
+        self._writing = writing, len(data)
+        return writing
+
+    def _fail(self, error: OSError, count: int) -> None:
+        self.failure = error
+        self.kept -= count
+        self.dropped += count
+
+
+class Spilled:
+    """Output of which a part is in the temporary file; reads like `bytes`, and pickles as them."""
+
+    __slots__ = ("_extents", "_head", "_spool", "size")
+
+    def __init__(self, head: bytes, spool: _Spool, extents: array[int]) -> None:
+        self._head = head
+        self._spool = spool
+        self._extents = extents
+        self.size = len(head) + sum(extents[1::2])
+
+    def read(self) -> bytes:
+        """Return all of it."""
+        return b"".join(self._pieces(self.size))
+
+    def open(self) -> BinaryIO:
+        """Return a new binary stream over it, at its start."""
+        return io.BufferedReader(_SpilledReader(self._pieces(_PIECE)))
+
+    def tail(self, count: int) -> bytes:
+        """Return its last `count` bytes."""
+        last = b""
+        for offset, length in reversed(self._extent_pairs()):
+            part = min(length, count - len(last))
+            last = self._spool.read(offset + length - part, part) + last
+        missing = count - len(last)
+        return (self._head[-missing:] if missing > 0 else b"") + last
+
+    def without_last(self, count: int) -> bytes | Spilled:
+        """Return it without its last `count` bytes."""
+        extents = self._extent_pairs()
+        while count > 0 and extents:
+            offset, length = extents.pop()
+            if length > count:
+                extents.append((offset, length - count))
+            count -= min(length, count)
+        head = self._head[: len(self._head) - count]
+        return Spilled(head, self._spool, array("Q", [number for pair in extents for number in pair]))
+
+    def _extent_pairs(self) -> list[tuple[int, int]]:
+        return list(zip(self._extents[::2], self._extents[1::2], strict=True))
+
+    def _pieces(self, longest: int) -> Iterator[bytes]:
+        yield self._head
+        for offset, length in self._extent_pairs():
+            for start in range(0, length, longest):
+                yield self._spool.read(offset + start, min(longest, length - start))
+
+    def __reduce__(self) -> tuple[Callable[[bytes], bytes], tuple[bytes]]:
+        return bytes, (self.read(),)
+
+
+_PIECE = 1024 * 1024
+
+
+class _SpilledReader(io.RawIOBase):
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        super().__init__()
+        self._pieces = pieces
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        target = memoryview(buffer).cast("B")
+        while not self._left:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._left = memoryview(piece)
+        count = min(len(target), len(self._left))
+        target[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count

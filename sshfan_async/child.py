@@ -18,13 +18,14 @@ import termios
 import time
 from typing import TYPE_CHECKING
 
-from sshfan_async.capture import Capture
 from sshfan_async.launch import Client
 from sshfan_async.watchdog import Reports, kill_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
 
+    from sshfan_async.capture import Capture
     from sshfan_async.logpipe import LogPipe
     from sshfan_async.sshlog import SshLog
     from sshfan_async.stdin import Source
@@ -67,10 +68,10 @@ class Child:
         "stopped",
     )
 
-    def __init__(self, log: SshLog, max_output: int | None) -> None:
+    def __init__(self, log: SshLog, stdout: Capture, stderr: Capture) -> None:
         self.log = log
-        self.stdout = Capture(max_output)
-        self.stderr = Capture(max_output)
+        self.stdout = stdout
+        self.stderr = stderr
         self.preamble = b""
         """The end of what stood on stderr before the command was sent: ssh's words and its jump host's."""
         self.on_progress: Callable[[], None] = _ignore
@@ -102,7 +103,8 @@ class Child:
         log_pipe: LogPipe,
         source: Source | None,
         secret: str | None,
-        max_output: int | None,
+        stdout: Capture,
+        stderr: Capture,
     ) -> Child:
         """Start `argv` in a session of its own and read all it writes from now on.
 
@@ -114,7 +116,7 @@ class Child:
             OSError: the program cannot be started, or there are no descriptors or processes left.
 
         """
-        self = cls(log, max_output)
+        self = cls(log, stdout, stderr)
         self._loop = asyncio.get_running_loop()
         self._log_pipe = log_pipe
         self._source = source
@@ -122,8 +124,8 @@ class Child:
             self.reports = Reports(secret)
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             ours.callback(log_pipe.close)
-            self._stdout, stdout = _pipe(ours, theirs)
-            self._stderr, stderr = _pipe(ours, theirs)
+            self._stdout, stdout_end = _pipe(ours, theirs)
+            self._stderr, stderr_end = _pipe(ours, theirs)
             stdin: int = asyncio.subprocess.DEVNULL
             self._stdin = -1
             if source is not None or secret is not None:
@@ -135,7 +137,7 @@ class Child:
             # A session of its own keeps the terminal's Ctrl-C and /dev/tty prompts away from it and from what it
             # starts (a ProxyJump's ssh), and makes it a process group that can be signalled whole.
             self._process = await asyncio.create_subprocess_exec(
-                *argv, stdin=stdin, stdout=stdout, stderr=stderr, env=environment, start_new_session=True
+                *argv, stdin=stdin, stdout=stdout_end, stderr=stderr_end, env=environment, start_new_session=True
             )
             ours.pop_all()
         self._loop.add_reader(self._stdout, self._read_stdout)
@@ -230,7 +232,9 @@ class Child:
         if data == b"":
             self._loop.remove_reader(self._stdout)
         elif data is not None:
-            self.stdout.write(data)
+            written = self.stdout.write(data)
+            if written is not None:
+                self._pause(self._stdout, self._read_stdout, written)
             if len(data) == _DEFAULT_PIPE:
                 _enlarge(self._stdout)
 
@@ -239,23 +243,35 @@ class Child:
         if data == b"":
             self._loop.remove_reader(self._stderr)
         elif data is not None:
-            self._take_stderr(data)
+            written = self._take_stderr(data)
+            if written is not None:
+                self._pause(self._stderr, self._read_stderr, written)
             if len(data) == _DEFAULT_PIPE:
                 _enlarge(self._stderr)
 
-    def _take_stderr(self, data: bytes) -> None:
+    def _pause(self, descriptor: int, read: Callable[[], None], until: Future[None]) -> None:
+        """Read no further until what was read is written: what comes meanwhile waits in the pipe, and at the host."""
+
+        def resume() -> None:
+            if self.ended_at is None:
+                self._loop.add_reader(descriptor, read)
+
+        self._loop.remove_reader(descriptor)
+        until.add_done_callback(lambda _: self._loop.call_soon_threadsafe(resume))
+
+    def _take_stderr(self, data: bytes) -> Future[None] | None:
         # ssh logs that it sends the command before the command can write anything. So what was read before a look at
         # the log that does not show it yet is not the command's: it is a banner, a jump host's, or ssh's own.
         if self.log.sent_at is None:
             self._read_log()
         if self.log.sent_at is None and not self.log.stamps.silent:
             self.preamble = (self.preamble + data)[-_PREAMBLE:]
-            return
+            return None
         if self.reports is not None:
             data = self.reports.feed(data)
             if self.reports.watched is False and self._given():
                 self._close_stdin()
-        self.stderr.write(data)
+        return self.stderr.write(data)
 
     def _given(self) -> bool:
         """Whether all of the command's standard input is on its way."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import reprlib
-import shutil
+import select
 import stat
 import tempfile
 from typing import BinaryIO, Protocol, TypeAlias, cast
+
+import anyio
 
 from sshfan_async.errors import InvalidSetting
 
@@ -88,11 +91,12 @@ def check_input(value: object) -> Input | None:
     return cast("BinaryIO", value)
 
 
-def open_source(value: Input) -> Source:
-    """Return the source of `value`; blocks while a pipe or another stream is copied to a temporary file.
+async def open_source(value: Input) -> Source:
+    """Return the source of `value`, once a pipe or another stream is copied to a temporary file.
 
     A regular file is read in place, from its position on, and its position is left as it is. What cannot be read
-    at an offset (a pipe, a socket, an object without a descriptor) goes to one unlinked temporary file first.
+    at an offset (a pipe, a socket, an object without a descriptor) goes to one unlinked temporary file first, in a
+    thread; cancelled meanwhile, that thread ends, unless an object without a descriptor blocks it.
 
     Raises:
         OSError: the file cannot be read, or the temporary file cannot be written.
@@ -104,7 +108,13 @@ def open_source(value: Input) -> Source:
         return _Memory(value)
     if isinstance(value, io.BytesIO):
         return _Memory(value.getbuffer()[value.tell() :])
-    return _File(os.dup(value.fileno()), value.tell()) if _is_plain_file(value) else _spool(value)
+    if _is_plain_file(value):
+        return _File(os.dup(value.fileno()), value.tell())
+    given_up, give_up = os.pipe()
+    try:
+        return await anyio.to_thread.run_sync(_spool, value, given_up, abandon_on_cancel=True)
+    finally:
+        os.close(give_up)
 
 
 def _encoded(text: str) -> bytes:
@@ -121,8 +131,24 @@ def _is_plain_file(stream: BinaryIO) -> bool:
     return stat.S_ISREG(state.st_mode) and state.st_size > 0
 
 
-def _spool(stream: BinaryIO) -> _File:
-    with tempfile.TemporaryFile(prefix="sshfan-") as spool:
-        shutil.copyfileobj(stream, spool, _SPOOL_CHUNK)
-        spool.flush()
-        return _File(os.dup(spool.fileno()), 0)
+def _spool(stream: BinaryIO, given_up: int) -> _File:
+    """Copy `stream` to a file, until it ends or the writing end of the pipe `given_up` is closed."""
+    try:
+        with tempfile.TemporaryFile(prefix="sshfan-") as spool:
+            while data := _read_some(stream, given_up):
+                spool.write(data)
+            spool.flush()
+            return _File(os.dup(spool.fileno()), 0)
+    finally:
+        os.close(given_up)
+
+
+def _read_some(stream: BinaryIO, given_up: int) -> bytes:
+    try:
+        waits_for = [stream.fileno(), given_up]
+    except (OSError, AttributeError):
+        return stream.read(_SPOOL_CHUNK)
+    if given_up in select.select(waits_for, [], [])[0]:
+        raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+    # Not `read`, which would block until it has all of what it was asked for.
+    return getattr(stream, "read1", stream.read)(_SPOOL_CHUNK)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 
 from sshfan_async.attempt import Attempt, Ended, Equipment, never_started, not_started, spawn_gate
+from sshfan_async.capture import Store
 from sshfan_async.child import DESCRIPTORS, ask_client
 from sshfan_async.descriptors import BUDGET
 from sshfan_async.events import HostFinished, HostStarted
@@ -75,6 +76,7 @@ class Supervisor:
         self._hosts: set[_Host] = set()
         self._launching = anyio.CancelScope()
         self._source: Source | None = None
+        self._store = Store(run.limits.memory)
 
     def stop(self) -> None:
         """Start no further target and end those in flight: `cancelled`, or `not_run` where never started."""
@@ -109,6 +111,7 @@ class Supervisor:
                 )
                 self.finish(_outcome(target, name, 0, ended))
             log_pipes.close()
+            self._store.close()
             if self._source is not None:
                 self._source.close()
             self.log.run_finished(time.monotonic() - began)
@@ -124,7 +127,7 @@ class Supervisor:
         await self.log.open()
         client = await _client(run.ssh)
         if run.stdin is not None:
-            self._source = await anyio.to_thread.run_sync(open_source, run.stdin)
+            self._source = await open_source(run.stdin)
         command, secret = run.command, None
         # A program that is no OpenSSH client may do anything with a command: it gets it as it is.
         if run.on_stop is not OnStop.LEAVE and client.version is not None:
@@ -140,6 +143,7 @@ class Supervisor:
             source=self._source,
             environment=ssh_environment(os.environ),
             log_pipes=log_pipes,
+            store=self._store,
             deadline=self._launching.deadline,
         )
 

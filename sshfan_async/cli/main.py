@@ -81,6 +81,8 @@ def _explanation(error: Exception) -> str:
         return error.format_message()
     if isinstance(error, SshfanError):
         return str(error)
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
     return f"internal error, run again with --debug for more: {type(error).__name__}: {error}"
 
 

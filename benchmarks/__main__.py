@@ -1,0 +1,84 @@
+"""`python -m benchmarks`: run benchmarks, print their tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks import cold, engine, log, machine, output, plot, polling, startup, table
+from benchmarks.measure import Options, RunFailed
+from benchmarks.results import Result
+from sshfan_async.errors import SshfanError
+
+_BENCHMARKS = {
+    "engine": engine.run,
+    "startup": startup.run,
+    "polling": polling.run,
+    "log": log.run,
+    "cold": cold.run,
+    "output": output.run,
+}
+_LINE = 110
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what the command line names; return 0, or 1 where a benchmark yielded nothing."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="This package beside its peers.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_BENCHMARKS)}; all by default")
+    parser.add_argument("--hosts", type=_count, help="replaces a benchmark's main number of hosts")
+    parser.add_argument("--runs", type=_count, default=5, help="rounds, of which the median counts (5)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
+    parser.add_argument("--plot", type=Path, metavar="DIR", help="draw the pictures into DIR (needs matplotlib)")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: only shows that every benchmark works")
+    given = parser.parse_args(arguments)
+    for name in given.names:
+        if name not in _BENCHMARKS:
+            parser.error(f"no benchmark {name!r}: give some of {', '.join(_BENCHMARKS)}")
+    if given.plot is not None and not plot.available():
+        parser.error("--plot needs matplotlib: pip install matplotlib")
+    machine.raise_descriptor_limit()
+    options = Options(progress=_progress, runs=given.runs, hosts=given.hosts, quick=given.quick)
+    if options.quick:
+        options = replace(options, runs=1)
+    facts = machine.facts()
+    results: dict[str, Result] = {}
+    failed = False
+    for name in given.names or _BENCHMARKS:
+        results[name] = Result()
+        try:
+            _BENCHMARKS[name](options, results[name])
+        except (RunFailed, SshfanError) as error:
+            results[name].notes.append(f"ended early: {error}")
+            failed = True
+    _progress("")
+    print("\n".join(table.lines(facts, results, judge=not options.quick)))
+    if given.json is not None:
+        report = {"facts": facts, "results": {name: result.as_json() for name, result in results.items()}}
+        given.json.write_text(json.dumps(report, indent=1) + "\n")
+    if given.plot is not None:
+        for result in results.values():
+            for path in plot.draw(result, given.plot):
+                print(f"drawn: {path}")
+    return 1 if failed or any(not result.rows for result in results.values()) else 0
+
+
+def _count(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return number
+
+
+def _progress(text: str) -> None:
+    """Replace the progress line on stderr."""
+    if sys.stderr.isatty():
+        print(f"\r{text[:_LINE]:<{_LINE}}\r{text[:_LINE]}", end="", file=sys.stderr, flush=True)
+    elif text != "":
+        print(text, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

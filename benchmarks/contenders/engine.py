@@ -1,0 +1,167 @@
+"""The engine alone, with a stand-in for ssh, and what it is measured against."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import resource
+import sys
+import time
+import tracemalloc
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.heartbeat import Heartbeat, resident
+from benchmarks.measure import Figures, RunFailed
+from sshfan_async import Ssh, fan_out
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from sshfan_async import Report
+
+__all__ = ["fan_out_run", "gather_run", "idle_run", "standard_loop"]
+
+
+def fan_out_run(
+    program: str,
+    hosts: int,
+    fanout: int | None,
+    *,
+    beat: bool = False,
+    trace: bool = False,
+    loop: str = "asyncio",
+    watcher: str = "pidfd",
+    resident_bytes: int = 0,
+) -> Figures:
+    """Measure `fan_out` over `hosts` stand-ins."""
+    names = _names(hosts)
+    ballast = [b"x" * 65_536 for _ in range(resident_bytes // 65_536)]
+
+    async def run() -> Figures:
+        await fan_out("warm", "true", ssh=Ssh(program="/bin/true"))
+        figures, report = await _measured(
+            lambda: fan_out(names, "true", fanout=fanout, ssh=Ssh(program=program)), beat=beat, trace=trace
+        )
+        if not report.ok:
+            raise RunFailed(report.not_ok[0].reason)
+        return {**figures, "in_flight": _in_flight(report), "errors": _stamp_errors(report)}
+
+    figures = _in_loop(run, loop, watcher)
+    del ballast
+    return figures
+
+
+def gather_run(
+    program: str, hosts: int, fanout: int | None, *, beat: bool = False, watcher: str = "pidfd"
+) -> Figures:
+    """Measure what one writes without this package: a gather, and a semaphore for the fanout."""
+    names = _names(hosts)
+
+    async def one(name: str, places: asyncio.Semaphore) -> int:
+        async with places:
+            process = await asyncio.create_subprocess_exec(
+                program,
+                name,
+                "true",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            await process.communicate()
+            code = process.returncode
+            assert code is not None
+            return code
+
+    async def everything() -> None:
+        places = asyncio.Semaphore(hosts if fanout is None else fanout)
+        codes = await asyncio.gather(*(one(name, places) for name in names))
+        if any(codes):
+            raise RunFailed(f"exit codes {set(codes)}")
+
+    async def run() -> Figures:
+        await one("warm", asyncio.Semaphore(1)) if program == "/bin/true" else None
+        figures, _ = await _measured(everything, beat=beat)
+        return figures
+
+    return _in_loop(run, "asyncio", watcher)
+
+
+def idle_run(hosts: int, fanout: int) -> Figures:
+    """Measure a loop that does nothing while xargs starts the children: the part of a stall that is the machine's."""
+
+    async def beside_xargs() -> None:
+        xargs = await asyncio.create_subprocess_exec(
+            "xargs", "-n", "1", "-P", str(fanout), "/bin/true", stdin=asyncio.subprocess.PIPE
+        )
+        await xargs.communicate("\n".join(_names(hosts)).encode())
+
+    async def run() -> Figures:
+        figures, _ = await _measured(beside_xargs, beat=True)
+        return figures
+
+    return standard_loop(run)
+
+
+def _names(hosts: int) -> list[str]:
+    return [f"node{number:05}" for number in range(hosts)]
+
+
+def standard_loop(run: Callable[[], Coroutine[Any, Any, Figures]]) -> Figures:
+    """Run `run` as this package's own processes do: on 3.11 too with pidfds in place of a thread per child."""
+    return _in_loop(run, "asyncio", "pidfd")
+
+
+def _in_loop(run: Callable[[], Coroutine[Any, Any, Figures]], loop: str, watcher: str) -> Figures:
+    if sys.version_info < (3, 12) and watcher == "pidfd":
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+    factory: Any = None
+    if loop == "uvloop":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(run())
+
+
+async def _measured(work: Callable[[], Awaitable[Any]], *, beat: bool, trace: bool = False) -> tuple[Figures, Any]:
+    heart = Heartbeat() if beat else None
+    gc.collect()
+    if trace:
+        tracemalloc.start()
+    memory = 0 if trace else resident()
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    if heart is not None:
+        heart.start()
+    began = time.perf_counter()
+    value = await work()
+    wall = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    figures: Figures = {
+        "wall": wall,
+        "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+    }
+    if heart is not None:
+        heart.stop()
+        figures |= {"longest": heart.longest, "p99": heart.p99, "memory": heart.peak - memory}
+    return figures, value
+
+
+def _in_flight(report: Report) -> int:
+    """Return how many hosts were in flight at once, at most."""
+    edges = [(outcome.started_at or 0.0, 1) for outcome in report]
+    edges += [((outcome.started_at or 0.0) + outcome.elapsed, -1) for outcome in report]
+    now = most = 0
+    for _, step in sorted(edges):
+        now += step
+        most = max(most, now)
+    return most
+
+
+def _stamp_errors(report: Report) -> list[float]:
+    """Return the seconds from each stand-in's own last word, the time, to the completion in its outcome."""
+    return [
+        (outcome.started_at or math.nan) + outcome.elapsed - float(outcome.stdout)
+        for outcome in report
+        if outcome.stdout
+    ]

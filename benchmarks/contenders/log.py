@@ -1,0 +1,72 @@
+"""`fan_out` with ssh's log, and without."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from benchmarks.contenders.engine import standard_loop
+from benchmarks.contenders.usage import Usage
+from benchmarks.measure import Figures, RunFailed
+from sshfan_async import Ssh, fan_out, launch
+from sshfan_async.logpipe import LogPipes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["fan_out_run"]
+
+_PIPES = 200
+
+
+def fan_out_run(config: str, hosts: list[str], options: dict[str, str], log: bool) -> Figures:
+    """Measure `fan_out`; `log` False: ssh writes no log, and nothing reads one.
+
+    The log's pipe is made on both sides, so its cost is measured apart: `pipe`, in seconds of CPU per host.
+    """
+    ssh = Ssh(config_file=config, options=options)
+
+    async def run() -> Figures:
+        await fan_out("node001", "true", ssh=ssh)
+        with Usage() as usage:
+            report = await fan_out(hosts, "true", fanout=64, on_stop="leave", ssh=ssh)
+        if not report.ok:
+            raise RunFailed(report.not_ok[0].reason)
+        return {**usage.figures, "pipe": _pipe_cost()}
+
+    with ExitStack() as stack:
+        if not log:
+            stack.enter_context(_without_log())
+        return standard_loop(run)
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    def common_argv(*arguments: Any) -> tuple[str, ...]:
+        argv = launch.common_argv(*arguments)
+        return tuple(each for each in argv if not each.startswith(("-oLogVerbose", "-oLogLevel")))
+
+    def target_argv(common: tuple[str, ...], *arguments: Any, **given: Any) -> list[str]:
+        argv = launch.target_argv(common, *arguments, **given)
+        at = argv.index("-E")
+        return argv[:at] + argv[at + 2 :]
+
+    with (
+        mock.patch("sshfan_async.supervisor.common_argv", common_argv),
+        mock.patch("sshfan_async.attempt.target_argv", target_argv),
+    ):
+        yield
+
+
+def _pipe_cost() -> float:
+    loop, pipes = asyncio.get_running_loop(), LogPipes()
+    began = time.process_time()
+    for _ in range(_PIPES):
+        pipe = pipes.open()
+        loop.add_reader(pipe.read_end, int)
+        loop.remove_reader(pipe.read_end)
+        pipe.close()
+    return (time.process_time() - began) / _PIPES

@@ -1,0 +1,42 @@
+"""What a piece of work costs this process and its children."""
+
+from __future__ import annotations
+
+import resource
+import time
+from typing import TYPE_CHECKING, Self
+
+from benchmarks.measure import Figures, peak_memory
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Usage"]
+
+
+class Usage:
+    """Measures its `with` block: `wall`, `own` and `cpu` (with reaped children) in seconds, `peak` in bytes."""
+
+    def __enter__(self) -> Self:
+        self._own, self._all = _processor_time()
+        self._began = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        wall = time.perf_counter() - self._began
+        own, everything = _processor_time()
+        self.figures: Figures = {
+            "wall": wall,
+            "own": own - self._own,
+            "cpu": everything - self._all,
+            "peak": peak_memory(),
+        }
+
+
+def _processor_time() -> tuple[float, float]:
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = own.ru_utime + own.ru_stime
+    return seconds, seconds + children.ru_utime + children.ru_stime

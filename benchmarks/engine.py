@@ -1,0 +1,212 @@
+"""The engine alone, with a stand-in for ssh: wall, CPU, stalls of the loop, memory, and the stamp of completion."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import statistics
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from benchmarks.measure import Figures, Options, column, command, interleave, over, worker
+from benchmarks.results import Picture, Result
+
+__all__ = ["run"]
+
+_FANOUT = 64
+_TRUE = "/bin/true"
+_RESIDENT = 500 * 1024 * 1024
+_MS = 1000.0
+_KIB = 1 / 1024
+
+# Each stand-in answers the question for ssh's version (-V) at once.
+_SLEEPER = '#!/bin/sh\n[ "$1" = -V ] || exec sleep {seconds}\n'
+_CLOCK = '#!/bin/sh\n[ "$1" = -V ] || {{ sleep {seconds}; exec date +%s.%N; }}\n'
+
+
+def run(options: Options, result: Result) -> None:
+    with tempfile.TemporaryDirectory(prefix="sshfan-benchmark-") as directory:
+        _wall(options, result)
+        _growth(options, result)
+        _stalls(options, result)
+        _in_flight(options, result, Path(directory))
+        _uvloop(options, result, Path(directory))
+        _memory(options, result, Path(directory))
+        _stamps(options, result, Path(directory))
+
+
+def _wall(options: Options, result: Result) -> None:
+    hosts = options.size(1000, 30)
+    names = "\n".join(f"node{number:05}" for number in range(hosts))
+    contenders = {
+        "fan_out": partial(worker, "engine-fan-out", program=_TRUE, hosts=hosts, fanout=_FANOUT),
+        "xargs": partial(command, ["xargs", "-n", "1", "-P", str(_FANOUT), _TRUE], given=names),
+        "plain gather": partial(worker, "engine-gather", program=_TRUE, hosts=hosts, fanout=_FANOUT),
+    }
+    if sys.version_info < (3, 12):
+        contenders["fan_out with threads"] = partial(contenders["fan_out"], watcher="thread")
+    if shutil.which("pdsh") is None:
+        result.missing("pdsh", "pdsh (Debian)")
+    else:
+        nodes = f"node[00000-{hosts - 1:05}]"
+        contenders["pdsh"] = partial(command, ["pdsh", "-R", "exec", "-f", str(_FANOUT), "-w", nodes, _TRUE])
+    series = interleave(contenders, options, f"engine, wall of {hosts:,} hosts")
+    about = f"wall, {hosts:,} hosts, fanout {_FANOUT}"
+    ours = series["fan_out"]
+    result.add(f"{about}: fan_out / xargs -P {_FANOUT}", over(ours, series["xargs"], "wall"), at_most=1.35)
+    if "pdsh" in series:
+        result.add(f"{about}: pdsh -R exec / fan_out", over(series["pdsh"], ours, "wall"), at_least=3)
+    result.add(f"{about}: fan_out / plain gather", over(ours, series["plain gather"], "wall"))
+    if "fan_out with threads" in series:
+        result.add(
+            f"{about}: fan_out with 3.11's thread per child / xargs",
+            over(series["fan_out with threads"], series["xargs"], "wall"),
+        )
+    for name, runs in series.items():
+        result.add(f"{about}: {name}", column(runs, "wall", _MS), "ms")
+    for name in ("fan_out", "plain gather", "fan_out with threads"):
+        if name in series:
+            own = column(series[name], "cpu", _MS / hosts)
+            result.add(f"CPU of its own process per host, {hosts:,} hosts, fanout {_FANOUT}: {name}", own, "ms")
+
+
+def _growth(options: Options, result: Result) -> None:
+    few, many = (10, 40) if options.quick else (250, 4000)
+    contenders = {
+        str(hosts): partial(worker, "engine-fan-out", program=_TRUE, hosts=hosts, fanout=_FANOUT)
+        for hosts in (few, many)
+    }
+    series = interleave(contenders, options, "engine, CPU per host")
+    grown = [each * few / many for each in over(series[str(many)], series[str(few)], "cpu")]
+    result.add(f"our CPU per host, fanout {_FANOUT}: {many:,} hosts / {few:,} hosts", grown, at_most=1.5)
+    for hosts in (few, many):
+        result.add(f"our CPU per host, {hosts:,} hosts", column(series[str(hosts)], "cpu", _MS / hosts), "ms")
+
+
+def _stalls(options: Options, result: Result) -> None:
+    hosts = options.size(1000, 30)
+    contenders = {
+        "fan_out": partial(worker, "engine-fan-out", program=_TRUE, hosts=hosts, fanout=_FANOUT, beat=True),
+        "plain gather": partial(worker, "engine-gather", program=_TRUE, hosts=hosts, fanout=_FANOUT, beat=True),
+        "an idle loop beside xargs": partial(worker, "engine-idle", hosts=hosts, fanout=_FANOUT),
+    }
+    if sys.version_info < (3, 12):
+        contenders["fan_out with 3.11's thread per child"] = partial(contenders["fan_out"], watcher="thread")
+    series = interleave(contenders, options, f"engine, stalls with {hosts:,} hosts")
+    about = f"{hosts:,} hosts, fanout {_FANOUT}"
+    ours, plain = series["fan_out"], series["plain gather"]
+    result.add(f"longest stall, {about}: fan_out", column(ours, "longest", _MS), "ms", at_most=10)
+    result.add(f"longest stall, {about}: fan_out / plain gather", over(ours, plain, "longest"), at_most=0.1)
+    _stall_context(result, series, about)
+
+
+def _in_flight(options: Options, result: Result, directory: Path) -> None:
+    bars: dict[int, float | None] = {250: None, 1000: 15.0, 4000: 50.0}
+    if options.quick or options.hosts is not None:
+        bars = {options.size(1000, 30): 15.0}
+    stalls: dict[str, list[tuple[float | str, float]]] = {}
+    for hosts, bar in bars.items():
+        for name, longest in _all_in_flight(options, result, hosts, bar, directory).items():
+            stalls.setdefault(name, []).append((hosts, longest))
+    result.pictures.append(
+        Picture(
+            file="stalls.png",
+            title="Longest stall of the event loop, all hosts in flight",
+            across="hosts",
+            up="milliseconds",
+            series=stalls,
+        )
+    )
+
+
+def _all_in_flight(
+    options: Options, result: Result, hosts: int, bar: float | None, directory: Path
+) -> dict[str, float]:
+    program = _sleeper(hosts, directory)
+    contenders = {
+        "fan_out": partial(worker, "engine-fan-out", program=program, hosts=hosts, fanout=None, beat=True),
+        "plain gather": partial(worker, "engine-gather", program=program, hosts=hosts, fanout=None, beat=True),
+    }
+    series = interleave(contenders, options, f"engine, {hosts:,} hosts in flight")
+    about = f"{hosts:,} hosts all in flight"
+    ours = series["fan_out"]
+    result.add(f"longest stall, {about}: fan_out", column(ours, "longest", _MS), "ms", at_most=bar)
+    result.add(f"resident memory per host, {about}", column(ours, "memory", _KIB / hosts), "KiB", at_most=8)
+    _stall_context(result, series, about)
+    result.add(f"our CPU per host, {about}", column(ours, "cpu", _MS / hosts), "ms")
+    _note_in_flight(result, ours, hosts, about)
+    return {name: statistics.median(column(runs, "longest", _MS)) for name, runs in series.items()}
+
+
+def _uvloop(options: Options, result: Result, directory: Path) -> None:
+    if importlib.util.find_spec("uvloop") is None:
+        result.missing("uvloop", "uvloop (pip)")
+        return
+    hosts = options.size(1000, 30)
+    program = _sleeper(hosts, directory)
+    memory = _RESIDENT // 100 if options.quick else _RESIDENT
+    run_ours = partial(
+        worker,
+        "engine-fan-out",
+        program=program,
+        hosts=hosts,
+        fanout=None,
+        beat=True,
+        loop="uvloop",
+        resident_bytes=memory,
+    )
+    series = interleave({"fan_out": run_ours}, options, "engine, uvloop")
+    about = f"{hosts:,} hosts all in flight, caller on uvloop with {memory >> 20} MiB"
+    result.add(f"longest stall, {about}", column(series["fan_out"], "longest", _MS), "ms", at_most=15)
+    result.add(f"p99 stall, {about}", column(series["fan_out"], "p99", _MS), "ms")
+    _note_in_flight(result, series["fan_out"], hosts, about)
+
+
+def _memory(options: Options, result: Result, directory: Path) -> None:
+    hosts = options.size(1000, 30)
+    program = _sleeper(hosts, directory)
+    traced = partial(worker, "engine-fan-out", program=program, hosts=hosts, fanout=None, beat=True, trace=True)
+    series = interleave({"fan_out under tracemalloc": traced}, options, "engine, memory")["fan_out under tracemalloc"]
+    about = f"{hosts:,} hosts all in flight"
+    result.add(f"traced memory per host, {about}", column(series, "memory", _KIB / hosts), "KiB", at_most=8)
+
+
+def _stamps(options: Options, result: Result, directory: Path) -> None:
+    hosts = options.size(1000, 30)
+    program = _script(directory, "clock", _CLOCK.format(seconds=0.2))
+    measured = partial(worker, "engine-fan-out", program=program, hosts=hosts, fanout=_FANOUT)
+    series = interleave({"fan_out": measured}, options, "engine, stamps")["fan_out"]
+    errors = [sorted(figures["errors"]) for figures in series]
+    about = f"stamp of completion, {hosts:,} hosts, fanout {_FANOUT}"
+    result.add(f"{about}: p99 error", [_MS * each[len(each) * 99 // 100] for each in errors], "ms", at_most=5)
+    result.add(f"{about}: median error", [_MS * each[len(each) // 2] for each in errors], "ms")
+
+
+def _stall_context(result: Result, series: dict[str, list[Figures]], about: str) -> None:
+    for name, runs in series.items():
+        if name != "fan_out":
+            result.add(f"longest stall, {about}: {name}", column(runs, "longest", _MS), "ms")
+        result.add(f"p99 stall, {about}: {name}", column(runs, "p99", _MS), "ms")
+
+
+def _note_in_flight(result: Result, series: list[Figures], hosts: int, about: str) -> None:
+    least = min(figures["in_flight"] for figures in series)
+    if least < hosts:
+        result.notes.append(
+            f"{about}: {least:,} were in flight at once; the rest found no descriptors or came too late"
+        )
+
+
+def _sleeper(hosts: int, directory: Path) -> str:
+    """Return a stand-in that sleeps until the last of `hosts` has been started, on a slow machine too."""
+    return _script(directory, f"sleeper-{hosts}", _SLEEPER.format(seconds=1 + hosts * 0.005))
+
+
+def _script(directory: Path, name: str, text: str) -> str:
+    path = directory / name
+    if not path.exists():
+        path.write_text(text)
+        path.chmod(0o755)
+    return str(path)

@@ -1,0 +1,156 @@
+"""How things are measured: in rounds that interleave the contenders, each run in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["Figures", "Options", "RunFailed", "column", "command", "interleave", "over", "peak_memory", "worker"]
+
+Figures: TypeAlias = dict[str, Any]
+"""What one run of one contender yields, by name: seconds, bytes, counts."""
+
+_ROOT = Path(__file__).parent.parent
+_PEAK_INTERVAL = 0.02
+
+
+class RunFailed(Exception):
+    """A contender did not do its work: its time would mean nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line asks of a benchmark."""
+
+    progress: Callable[[str], None]
+    runs: int = 5
+    hosts: int | None = None
+    """Replaces a benchmark's main number of hosts."""
+    quick: bool = False
+    """Tiny sizes: shows that the benchmark works, and nothing else."""
+
+    def size(self, full: int, quick: int) -> int:
+        """Return the number of hosts for a part of a benchmark."""
+        if self.quick:
+            return quick
+        return full if self.hosts is None else self.hosts
+
+
+def interleave(
+    contenders: Mapping[str, Callable[[], Figures]], options: Options, about: str
+) -> dict[str, list[Figures]]:
+    """Run A B A B …, so that what disturbs the machine for a while disturbs all alike."""
+    series: dict[str, list[Figures]] = {name: [] for name in contenders}
+    for turn in range(options.runs):
+        for name, run in contenders.items():
+            options.progress(f"{about}: round {turn + 1} of {options.runs}: {name}")
+            series[name].append(run())
+    return series
+
+
+def column(series: Sequence[Figures], key: str, scale: float = 1.0) -> list[float]:
+    """Return one figure of every run."""
+    return [figures[key] * scale for figures in series]
+
+
+def over(ours: Sequence[Figures], theirs: Sequence[Figures], key: str) -> list[float]:
+    """Return the ratio of one figure within each round."""
+    return [a[key] / b[key] for a, b in zip(ours, theirs, strict=True)]
+
+
+def worker(task: str, *, variables: Mapping[str, str] | None = None, **parameters: Any) -> Figures:
+    """Run `benchmarks.worker`'s `task` in a fresh interpreter and return what it measured.
+
+    Raises:
+        RunFailed: with the last line of what it said.
+
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.worker", task, json.dumps(parameters)],
+        cwd=_ROOT,
+        env={**os.environ, **(variables or {})},
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise RunFailed(f"worker {task}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+    figures: Figures = json.loads(done.stdout)
+    return figures
+
+
+def command(
+    argv: Sequence[str], *, given: str = "", variables: Mapping[str, str] | None = None, lines: int | None = None
+) -> Figures:
+    """Run a program with `given` on its standard input.
+
+    `wall`, `cpu` (with its children), `peak` (its own memory), `bytes` that it wrote and the `last` of them.
+
+    `lines`: how many lines it must write, as the proof that it reached every host.
+
+    Raises:
+        RunFailed: it ended with an exit code other than 0, or wrote another number of lines.
+
+    """
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **(variables or {})},
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    peaks = [0]
+    watching = threading.Thread(target=_watch_peak, args=(process.pid, peaks))
+    watching.start()
+    with contextlib.suppress(BrokenPipeError), process.stdin:
+        process.stdin.write(given.encode())
+    count, last, size = 0, b"", 0
+    while data := process.stdout.read(1 << 20):
+        count += data.count(b"\n")
+        size += len(data)
+        last = data[-400:]
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.stdout.close()
+    watching.join()
+    if process.returncode != 0 or (lines is not None and count != lines):
+        said = " ".join(last.decode(errors="backslashreplace").split())
+        raise RunFailed(f"{argv[0]}: exit code {process.returncode}, {count} lines, the last of them: {said}")
+    return {
+        "wall": wall,
+        "cpu": usage.ru_utime + usage.ru_stime,
+        "peak": peaks[0],
+        "bytes": size,
+        "last": last.decode(errors="backslashreplace"),
+    }
+
+
+def _watch_peak(pid: int, peaks: list[int]) -> None:
+    while (peak := peak_memory(pid)) > 0:
+        peaks[0] = peak
+        time.sleep(_PEAK_INTERVAL)
+
+
+def peak_memory(pid: int | str = "self") -> int:
+    """Return the largest resident size of a process so far, in bytes (proc(5): VmHWM); 0 where it is gone."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0

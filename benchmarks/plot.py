@@ -1,0 +1,48 @@
+"""Draws what the benchmarks have kept as pictures (matplotlib)."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from benchmarks.results import Picture, Result
+
+__all__ = ["available", "draw"]
+
+
+def available() -> bool:
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def draw(result: Result, directory: Path) -> Iterator[Path]:
+    """Write each picture of `result` into `directory`, which is made; return the files."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for picture in result.pictures:
+        path = directory / picture.file
+        _draw(picture, path)
+        yield path
+
+
+def _draw(picture: Picture, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes: Any = figure.subplots()
+    axes.set_title(picture.title)
+    axes.set_xlabel(picture.across)
+    axes.set_ylabel(picture.up)
+    for name, points in picture.series.items():
+        across, up = zip(*points, strict=True)
+        if isinstance(across[0], str):
+            axes.bar_label(axes.bar(across, up), fmt="%.3g")
+            axes.tick_params(axis="x", rotation=45)
+        else:
+            axes.plot(across, up, marker="o", label=name)
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            axes.legend()
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,73 @@
+"""What it costs before anything happens: the command line, the import, and one host from end to end."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.measure import Figures, Options, column, command, interleave, over
+from sshfan_async.testing import SshdFleet
+
+if TYPE_CHECKING:
+    from benchmarks.results import Result
+
+__all__ = ["program", "run"]
+
+_MS = 1000.0
+_IMPORT = "import time; began = time.perf_counter(); import {}; print(time.perf_counter() - began)"
+
+
+def program() -> list[str]:
+    """Return the `sshfan` of this interpreter, which starts as its users' does."""
+    beside = Path(sys.executable).with_name("sshfan")
+    return [str(beside)] if beside.exists() else [sys.executable, "-m", "sshfan_async"]
+
+
+def run(options: Options, result: Result) -> None:
+    if len(program()) > 1:
+        result.notes.append("sshfan is not installed beside this interpreter: `python -m sshfan_async` was measured")
+    with SshdFleet(1) as fleet:
+        host, config = fleet.hosts[0], str(fleet.ssh_config)
+        contenders = {
+            "sshfan --version": partial(command, [*program(), "--version"], lines=1),
+            "python -c 'import asyncio'": partial(command, [sys.executable, "-c", "import asyncio"]),
+            "import sshfan_async": partial(_import, "sshfan_async"),
+            "import asyncio, anyio": partial(_import, "asyncio, anyio"),
+            "sshfan, one host": partial(command, [*program(), "--ssh-config", config, "-w", host, "true"]),
+            "ssh, one host": partial(command, [_ssh(), "-F", config, host, "true"]),
+        }
+        for each in contenders.values():
+            each()  # a first run compiles the modules, as an installation does
+        series = interleave(contenders, options, "startup")
+    result.add(
+        "sshfan --version / python -c 'import asyncio'",
+        over(series["sshfan --version"], series["python -c 'import asyncio'"], "wall"),
+        at_most=2,
+    )
+    result.add(
+        "import sshfan_async / import asyncio, anyio",
+        over(series["import sshfan_async"], series["import asyncio, anyio"], "wall"),
+        at_most=2,
+    )
+    pairs = zip(series["sshfan, one host"], series["ssh, one host"], strict=True)
+    result.add("one host: sshfan - ssh", [_MS * (a["wall"] - b["wall"]) for a, b in pairs], "ms", at_most=150)
+    for name, runs in series.items():
+        result.add(name, column(runs, "wall", _MS), "ms")
+
+
+def _import(modules: str) -> Figures:
+    return {"wall": float(_stdout([sys.executable, "-c", _IMPORT.format(modules)]))}
+
+
+def _stdout(argv: list[str]) -> str:
+    said: str = command(argv, lines=1)["last"]
+    return said
+
+
+def _ssh() -> str:
+    found = shutil.which("ssh")
+    assert found is not None
+    return found

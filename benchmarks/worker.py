@@ -1,0 +1,42 @@
+"""One measured run in a fresh interpreter: `python -m benchmarks.worker TASK PARAMETERS`, both sides JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks.contenders import engine, hosts, log, polling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.measure import Figures
+
+_TASKS: dict[str, Callable[..., Figures]] = {
+    "engine-fan-out": engine.fan_out_run,
+    "engine-gather": engine.gather_run,
+    "engine-idle": engine.idle_run,
+    "hosts-asyncssh": hosts.asyncssh_run,
+    "hosts-fan-out": hosts.fan_out_run,
+    "hosts-gather": hosts.gather_run,
+    "hosts-parallel-ssh": hosts.parallel_ssh_run,
+    "log": log.fan_out_run,
+    "polling-loop": polling.polling_loop_run,
+    "run": polling.run_run,
+}
+
+
+def main(task: str, parameters: str) -> None:
+    try:
+        figures = _TASKS[task](**json.loads(parameters))
+    except Exception as error:
+        cause: BaseException = error
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        sys.exit(f"{type(cause).__name__}: {cause}")
+    json.dump(figures, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import os
+import re
+import resource
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import LIMIT, ssh_children
+
+if TYPE_CHECKING:
+    from conftest import Doorbell, Start
+
+    from sshfan_async.testing import SshdFleet
+
+
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="reads Linux's /proc")
+def test_the_limit_on_open_files_is_raised_and_no_child_has_a_thread(
+    fleet: SshdFleet, start: Start, bell: Doorbell, tmp_path: Path
+) -> None:
+    hosts, gate = 8, tmp_path / "gate"
+    command = f"echo > {bell}; until [ -e {gate} ]; do sleep 0.05; done"
+    running = start("-w", "node[001-008]", command, before=["sh", "-c", 'ulimit -S -n 100; exec "$@"', "sh"])
+    bell.wait(hosts)
+    limits = Path(f"/proc/{running.pid}/limits").read_text()
+    threads = len(os.listdir(f"/proc/{running.pid}/task"))
+    children = len(ssh_children(fleet))
+    gate.touch()
+    assert running.wait(LIMIT) == 0
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    found = re.search(r"Max open files +(\d+)", limits)
+    assert found is not None
+    assert int(found[1]) == min(hard, 65536)
+    assert children == hosts
+    assert threads < hosts

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sshfan_async.cli.fold import folded
+from sshfan_async.cli.summary import failure_lines
+from sshfan_async.outcome import Outcome, Phase, Status
+from sshfan_async.report import Report
+from sshfan_async.targets import Target, nodes
+
+
+def failed(host: str, status: Status, reason: str) -> Outcome:
+    return Outcome(target=Target.parse(host), host=host, status=status, reason=reason, phase=Phase.RUN)
+
+
+def lines(*outcomes: Outcome) -> list[str]:
+    return list(failure_lines(Report(outcomes, finished_at=time.time())))
+
+
+@pytest.mark.parametrize(
+    ("status", "first", "second", "together"),
+    [
+        (Status.UNRESOLVED, "Could not resolve hostname a1: no", "Could not resolve hostname a2: no",
+         "a[1-2] (2): Could not resolve hostname <host>: no"),
+        (Status.UNREACHABLE, "connect to host 10.0.0.1 port 22: refused", "connect to host fe80::1 port 22: refused",
+         "a[1-2] (2): connect to host <host> port 22: refused"),
+        (Status.CANCELLED, "cancelled after 1.0 s in run", "cancelled after 1.1 s in run",
+         "a[1-2] (2): cancelled in run"),
+        (Status.UNREACHABLE, "connect to 10.0.0.1: no", "connect to 10.0.0.1: no",
+         "a[1-2] (2): connect to 10.0.0.1: no"),
+    ],
+)  # fmt: skip
+def test_reasons_that_differ_by_the_host_only_are_one(status: Status, first: str, second: str, together: str) -> None:
+    assert lines(failed("a1", status, first), failed("a2", status, second)) == [together]
+
+
+def test_different_reasons_stay_apart() -> None:
+    assert lines(
+        failed("a1", Status.FAILED, "the command exited with 1"),
+        failed("a2", Status.FAILED, "the command exited with 2"),
+        failed("a3", Status.FAILED, "the command exited with 1"),
+    ) == ["a[1,3] (2): the command exited with 1", "a2: the command exited with 2"]
+
+
+def test_a_host_alone_keeps_its_own_reason() -> None:
+    assert lines(failed("a1", Status.UNRESOLVED, "no a1")) == ["a1: no a1"]
+
+
+NAMES = st.from_regex(r"(a|b1|1\.|c-|)[0-9]{1,3}([-.x][0-9]{1,2})?(\.org)?", fullmatch=True)
+OTHERS = st.sampled_from(
+    ["ops@db1", "db1:2222", "ops@db1:2222", "[::1]:22", "fe80::1%eth0", "web", "10.0.0.1", "10.0.0.2"]
+)
+
+
+@settings(deadline=None)  # the first example imports ClusterShell
+@given(st.lists(NAMES | OTHERS, min_size=1, max_size=12, unique=True))
+def test_a_folded_set_expands_to_the_same_hosts(names: list[str]) -> None:
+    assert set(nodes(folded(names))) == {Target.parse(name) for name in names}

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from terminal import Terminal, played
+
+if TYPE_CHECKING:
+    from sshfan_async.testing import SshdFleet
+
+
+def on(fleet: SshdFleet, *arguments: str) -> list[str]:
+    return ["--ssh-config", str(fleet.ssh_config), *arguments]
+
+
+def test_the_progress_shows_counts_and_who_runs_and_goes_away(fleet: SshdFleet) -> None:
+    command = "echo begun; sleep 1"
+    with Terminal(*on(fleet, "-w", "node[001-002],closed1", command)) as terminal:
+        terminal.read_until(r"1/3.*1 unreachable")
+        terminal.read_until(r"2 running: node001 node002")
+        code = terminal.finish()
+
+    assert code == 3
+    assert sorted(terminal.screen[:2]) == ["node001: begun", "node002: begun"]
+    assert not any("running:" in line or "━" in line for line in terminal.screen)
+
+
+def test_the_summary_tells_counts_reasons_and_times(fleet: SshdFleet) -> None:
+    with Terminal(*on(fleet, "-w", "node[001-003],closed[1-2]", "exit 3")) as terminal:
+        terminal.finish()
+
+    screen = "\n".join(terminal.screen)
+    assert re.search(r"^5 hosts in \d+\.\d s: 3 failed, 2 unreachable$", screen, re.MULTILINE)
+    assert "\n  node[001-003] (3): the command exited with 3\n" in screen
+    assert "\n  closed[1-2] (2): connect to host 127.0.0.1 port 1: Connection refused\n" in screen
+    assert re.search(r"^slowest:\n  node00\d \d\.\d\d s .*auth \d\.\d\d", screen, re.MULTILINE)
+    assert re.search(r"^p50 \d\.\d\d s, p90 \d\.\d\d s, p99 \d\.\d\d s, max \d\.\d\d s$", screen, re.MULTILINE)
+    assert "sshfan: " not in screen
+
+
+def test_one_host_needs_no_statistics(fleet: SshdFleet) -> None:
+    with Terminal(*on(fleet, "-w", "node001", "echo x")) as terminal:
+        assert terminal.finish() == 0
+
+    assert terminal.screen[0] == "node001: x"
+    assert re.fullmatch(r"1 host in \d+\.\d s: 1 ok", terminal.screen[1])
+    assert terminal.screen[2:] == [""]
+
+
+def test_the_output_of_hosts_cannot_drive_the_terminal(fleet: SshdFleet) -> None:
+    command = r"printf 'a\033[2J\033]0;t\007\rb\302\233c\342\200\256\377\r\n\tok\n'; printf '\033[5m' >&2"
+    with Terminal(*on(fleet, "-w", "node001", command), TERM="dumb") as terminal:
+        terminal.finish()
+
+    assert terminal.raw.decode().split("\r\n")[:3] == [
+        r"node001: a\x1b[2J\x1b]0;t\x07\rb\x9bc\u202e\xff",
+        "node001: \tok",
+        r"node001: \x1b[5m",
+    ]
+
+
+def test_output_into_a_pipe_is_untouched_while_the_progress_is_on_the_terminal(fleet: SshdFleet) -> None:
+    readable, writable = os.pipe()
+    with Terminal(*on(fleet, "-w", "node001", r"sleep 0.5; printf '\033[5m'"), stdout=writable) as terminal:
+        os.close(writable)
+        terminal.read_until("1 running: node001")
+        assert terminal.finish() == 0
+    with open(readable, "rb") as pipe:
+        assert pipe.read() == b"node001: \x1b[5m\n"
+    assert "1 ok" in terminal.screen[0]
+
+
+@pytest.mark.parametrize("columns", [40, 60])
+def test_nothing_of_ours_is_wider_than_a_narrow_terminal(fleet: SshdFleet, columns: int) -> None:
+    with Terminal(*on(fleet, "-w", "node[001-008],closed1", "sleep 0.5; exit 3"), columns=columns) as terminal:
+        terminal.read_until("running: node001")
+        terminal.finish()
+
+    assert max(map(len, terminal.screen)) <= columns
+    frames = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.raw.decode()).replace("\r", "\n").split("\n")
+    assert max(map(len, frames)) <= columns
+
+
+def test_no_color_leaves_the_progress_and_takes_the_colours(fleet: SshdFleet) -> None:
+    with Terminal(*on(fleet, "-w", "node001,closed1", "sleep 0.5"), NO_COLOR="1") as terminal:
+        terminal.read_until("1 running: node001")
+        terminal.finish()
+
+    styles = set(re.findall(r"\x1b\[([0-9;]*)m", terminal.raw.decode()))
+    assert styles <= {"0", "1", "2"}
+
+
+def test_colours_tell_the_statuses_apart(fleet: SshdFleet) -> None:
+    with Terminal(*on(fleet, "-w", "node001,closed1", "true")) as terminal:
+        terminal.finish()
+
+    assert b"\x1b[32m1 ok" in terminal.raw
+    assert b"\x1b[35m1 unreachable" in terminal.raw
+
+
+def test_a_dumb_terminal_gets_no_escape_sequence(fleet: SshdFleet) -> None:
+    with Terminal(*on(fleet, "-w", "node001,closed1", "sleep 0.3"), TERM="dumb") as terminal:
+        terminal.finish()
+
+    assert b"\x1b" not in terminal.raw
+    assert b"running:" not in terminal.raw
+    assert b"1 ok" in terminal.raw
+
+
+def test_ctrl_c_ends_the_run_and_shows_what_there_is(fleet: SshdFleet) -> None:
+    with Terminal(*on(fleet, "-w", "node[001-003]", "sleep 60")) as terminal:
+        terminal.read_until("3 running:")
+        terminal.type(b"\x03")
+        code = terminal.finish()
+
+    assert code == 130
+    screen = "\n".join(terminal.screen)
+    assert re.search(r"^3 hosts in \d+\.\d s, ended by SIGINT: 3 cancelled$", screen, re.MULTILINE)
+    assert "running:" not in screen
+    assert "Traceback" not in screen
+
+
+def test_a_hangup_ends_the_run(fleet: SshdFleet) -> None:
+    with Terminal(*on(fleet, "-w", "node[001-002]", "sleep 60")) as terminal:
+        terminal.read_until("2 running:")
+        terminal.hang_up()
+        assert terminal.process.wait(20) == 129
+
+
+def test_the_picture_of_a_terminal_used_here_is_right() -> None:
+    assert played("one\ntwo\n\r\x1b[2K\x1b[1A\x1b[2Kthree\n") == ["one", "three", ""]

@@ -1,0 +1,59 @@
+"""Fixtures of all tests: the session's fleets of real sshd, stand-ins for ssh, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import os
+from typing import TYPE_CHECKING
+
+import processes
+import pytest
+import uvloop
+
+from sshfan_async import Ssh
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sshfan_async.testing import SshdFleet
+    from sshfan_async.testing.pytest_plugin import SshdFleetFactory
+
+# Where the package is installed, its entry point has loaded the plugin, and pytest refuses to load it twice.
+_INSTALLED = any(
+    entry.value == "sshfan_async.testing.pytest_plugin" for entry in importlib.metadata.entry_points(group="pytest11")
+)
+pytest_plugins = [] if _INSTALLED else ["sshfan_async.testing.pytest_plugin"]
+
+
+@pytest.fixture(autouse=True)
+def no_child_is_left() -> Iterator[None]:
+    before = processes.children()
+    yield
+    processes.wait_until(lambda: processes.children() <= before, "all children reaped")
+
+
+@pytest.fixture(scope="session")
+def fleet(sshd_fleet_factory: SshdFleetFactory) -> SshdFleet:
+    """Hosts node001 to node300, with a key exchange that costs a seventh of the default one."""
+    return sshd_fleet_factory(300, sshd_options={"KexAlgorithms": "curve25519-sha256"})
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Callable[..., Ssh]:
+    """Make a shell script that stands in for ssh; asked for its version it says `version` and nothing else."""
+
+    def make(script: str, *, version: str = "", name: str = "stand-in") -> Ssh:
+        path = tmp_path / name
+        path.write_text(f"#!/bin/sh\n[ \"$1\" = -V ] && echo '{version}' && exit\n{script}\n")
+        path.chmod(0o755)
+        return Ssh(program=os.fspath(path))
+
+    return make
+
+
+@pytest.fixture(params=[asyncio.SelectorEventLoop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Each kind of event loop that a caller may have."""
+    return request.param

@@ -1,0 +1,72 @@
+"""What this process has open and running, and waiting for a condition without sleeping a guessed time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATIENCE = 20.0
+"""Seconds until a condition that does not come true is a failure."""
+_STEP = 0.005
+
+
+def descriptors() -> dict[str, str]:
+    """Return the open descriptors of this process, with what each is."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:  # the one of listdir itself
+            continue
+    return found
+
+
+def children(parent: int | None = None) -> set[int]:
+    """Return the ids of the processes, zombies included, whose parent is `parent` (this one)."""
+    wanted = os.getpid() if parent is None else parent
+    return {pid for pid, (_, owner, _) in _table().items() if owner == wanted}
+
+
+def session(leader: int) -> set[int]:
+    """Return the ids of the living processes of the session of `leader`."""
+    return {pid for pid, (state, _, sid) in _table().items() if sid == leader and state != "Z"}
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether `pid` lives: a zombie does not."""
+    state = _table().get(pid)
+    return state is not None and state[0] != "Z"
+
+
+def _table() -> dict[int, tuple[str, int, int]]:
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            try:
+                state, parent, _, sid = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[:4]
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            found[int(entry)] = (state, int(parent), int(sid))
+    return found
+
+
+def wait_until(condition: Callable[[], object], what: str = "") -> None:
+    """Block until `condition` holds."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"waited {PATIENCE:g} s in vain for {what or condition}"
+        time.sleep(_STEP)
+
+
+async def until(condition: Callable[[], object], what: str = "") -> None:
+    """Wait until `condition` holds."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"waited {PATIENCE:g} s in vain for {what or condition}"
+        await asyncio.sleep(_STEP)

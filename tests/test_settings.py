@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import math
+import pickle
+from typing import Any
+
+import anyio
+import pytest
+
+from sshfan_async import InvalidSetting, Ssh
+from sshfan_async.settings import Clocks, Limits
+
+
+def test_options_become_arguments_in_their_order() -> None:
+    ssh = Ssh(options={"Port": 2222, "Compression": True, "ForwardAgent": False, "IdentityFile": ["~/a", "~/b"]})
+    assert ssh.option_arguments() == [
+        "-oPort=2222",
+        "-oCompression=yes",
+        "-oForwardAgent=no",
+        "-oIdentityFile=~/a",
+        "-oIdentityFile=~/b",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BatchMode", "ControlMaster", "ControlPersist", "EscapeChar", "ForkAfterAuthentication", "IgnoreUnknown",
+        "LogLevel", "LogVerbose", "RemoteCommand", "RequestTTY", "SessionType", "StdinNull", "SyslogFacility",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("spelled", [str, str.lower, str.upper])
+def test_option_that_a_run_depends_on_is_refused(name: str, spelled: Any) -> None:
+    with pytest.raises(InvalidSetting, match=f"option '{spelled(name)}' cannot be set"):
+        Ssh(options={spelled(name): "yes"})
+
+
+@pytest.mark.parametrize("name", ["", "Port 22", "Port=22", "-oPort", "Port\n", "Pörtchen", 22, None])
+def test_option_without_a_name_is_refused(name: Any) -> None:
+    with pytest.raises(InvalidSetting, match="is not the name of an ssh option"):
+        Ssh(options={name: "1"})
+
+
+@pytest.mark.parametrize(
+    "value", ["", "a\nb", "a\0", "\x1b[2J", 1.5, None, b"1", b"", [], ["a", 1], {"a": "b"}, ["a", ""]]
+)
+def test_option_without_a_usable_value_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidSetting, match="Port"):
+        Ssh(options={"Port": value})
+
+
+@pytest.mark.parametrize("options", ["Port=22", [("Port", 22)], None])
+def test_options_that_are_no_mapping_are_refused(options: Any) -> None:
+    with pytest.raises(InvalidSetting, match="is not a mapping"):
+        Ssh(options=options)
+
+
+@pytest.mark.parametrize("name", ["program", "config_file"])
+@pytest.mark.parametrize("path", ["", "a\0b", b"ssh"])
+def test_impossible_path_is_refused(name: str, path: Any) -> None:
+    with pytest.raises(InvalidSetting, match=f"{name}=.* is not a path"):
+        Ssh(**{name: path})
+
+
+@pytest.mark.parametrize("name", ["program", "config_file"])
+def test_what_is_no_path_at_all_is_refused(name: str) -> None:
+    with pytest.raises(InvalidSetting, match=f"{name}=22 is not a path"):
+        Ssh(**{name: 22})
+
+
+def test_options_are_a_copy() -> None:
+    options = {"Port": 22}
+    ssh = Ssh(options=options)
+    options["Port"] = 23
+    assert ssh.options == {"Port": 22}
+
+
+def test_settings_pickle() -> None:
+    for value in (Ssh(program="ssh", options={"Port": 22}), Clocks(timeout=1), Limits(fanout=3)):
+        assert pickle.loads(pickle.dumps(value)) == value
+
+
+@pytest.mark.parametrize("name", ["connect_timeout", "timeout", "deadline"])
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "5", True])
+def test_clock_that_is_no_positive_number_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(InvalidSetting, match=f"{name}={value!r}: give a number of seconds"):
+        Clocks(**{name: value})
+
+
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, None, "5"])
+def test_kill_after_that_is_no_number_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidSetting, match=f"kill_after={value!r}"):
+        Clocks(kill_after=value)
+
+
+def test_kill_after_may_be_zero() -> None:
+    assert Clocks(kill_after=0).kill_after == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("fanout", 0), ("fanout", 1.5), ("fanout", True), ("fanout", "64"), ("retries", -1), ("retries", None),
+     ("max_output", -1), ("max_output", 0.5), ("memory", -1)],
+)  # fmt: skip
+def test_impossible_limit_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(InvalidSetting, match=f"{name}={value!r}: give a whole number"):
+        Limits(**{name: value})
+
+
+def test_fanout_may_be_none_or_a_limiter() -> None:
+    assert Limits(fanout=None).fanout is None
+    limiter = anyio.CapacityLimiter(3)
+    assert Limits(fanout=limiter).fanout is limiter

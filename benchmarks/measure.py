@@ -42,9 +42,9 @@ class Options:
 
     def size(self, full: int, quick: int) -> int:
         """Return the number of hosts for a part of a benchmark."""
-        if self.quick:
-            return quick
-        return full if self.hosts is None else self.hosts
+        if self.hosts is not None:
+            return self.hosts
+        return quick if self.quick else full
 
 
 def interleave(
@@ -69,24 +69,23 @@ def over(ours: Sequence[Figures], theirs: Sequence[Figures], key: str) -> list[f
     return [a[key] / b[key] for a, b in zip(ours, theirs, strict=True)]
 
 
-def worker(task: str, *, variables: Mapping[str, str] | None = None, **parameters: Any) -> Figures:
-    """Run `benchmarks.worker`'s `task` in a fresh interpreter and return what it measured.
+def worker(name: str, /, **parameters: Any) -> Figures:
+    """Run `benchmarks.worker`'s task `name` in a fresh interpreter and return what it measured.
 
     Raises:
         RunFailed: with the last line of what it said.
 
     """
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.worker", task, json.dumps(parameters)],
+        [sys.executable, "-m", "benchmarks.worker", name, json.dumps(parameters)],
         cwd=_ROOT,
-        env={**os.environ, **(variables or {})},
         check=False,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
     )
     if done.returncode != 0:
-        raise RunFailed(f"worker {task}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+        raise RunFailed(f"worker {name}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
     figures: Figures = json.loads(done.stdout)
     return figures
 

@@ -1,7 +1,8 @@
 """Run a command on many hosts at once through the OpenSSH client, and know the truth about every one of them."""
 
-from sshfan_async.api import fan_out, stream
+from sshfan_async.api import events, fan_out, stream
 from sshfan_async.errors import FleetUnavailable, HostsFailed, InvalidSetting, InvalidTarget, SshfanError
+from sshfan_async.events import Event, HostFinished, HostOutput, HostPhase, HostStarted
 from sshfan_async.legacy import STATUS_FAIL, STATUS_SUCC, run
 from sshfan_async.outcome import Outcome, Phase, Phases, Status
 from sshfan_async.report import Report
@@ -13,7 +14,12 @@ __version__ = "0.1.0"
 __all__ = [
     "STATUS_FAIL",
     "STATUS_SUCC",
+    "Event",
     "FleetUnavailable",
+    "HostFinished",
+    "HostOutput",
+    "HostPhase",
+    "HostStarted",
     "HostsFailed",
     "InvalidSetting",
     "InvalidTarget",
@@ -25,6 +31,7 @@ __all__ = [
     "SshfanError",
     "Status",
     "Target",
+    "events",
     "fan_out",
     "nodes",
     "run",

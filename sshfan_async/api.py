@@ -1,16 +1,17 @@
-"""The async front door: `fan_out` and `stream`."""
+"""The async front door: `fan_out`, `stream` and `events`."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
 import anyio
 
 from sshfan_async.errors import InvalidSetting
-from sshfan_async.events import Event, HostFinished
+from sshfan_async.events import Event, HostFinished, HostOutput
 from sshfan_async.launch import command_text
 from sshfan_async.outcome import Outcome
 from sshfan_async.report import Report
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from sshfan_async.launch import Command
     from sshfan_async.stdin import Input
 
-__all__ = ["fan_out", "stream"]
+__all__ = ["events", "fan_out", "stream"]
 
 _SSH = Ssh()
 
@@ -132,6 +133,97 @@ async def _stream(run: Run) -> AsyncIterator[AsyncIterator[Outcome]]:
         async with Running(run, emit) as running:
             running.add_done_callback(send.close)
             yield receive
+
+
+def events(
+    hosts: str | Target | Iterable[str | Target],
+    command: Command,
+    *,
+    user: str | None = None,
+    fanout: int | anyio.CapacityLimiter | None = 64,
+    timeout: float | None = None,
+    connect_timeout: float | None = 30.0,
+    deadline: float | None = None,
+    kill_after: float = 10.0,
+    retries: int = 2,
+    stdin: Input | None = None,
+    on_stop: Literal["leave", "kill", "always"] = "kill",
+    max_output: int | None = None,
+    ssh: Ssh = _SSH,
+) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+    """Run `command` on all `hosts` and give what happens as it happens: `HostStarted`, `HostPhase`, `HostOutput`.
+
+        async with events(hosts, "make") as happenings:
+            async for event in happenings:
+                ...
+
+    `HostFinished`, with the outcome, is the last event about a host. A slow consumer holds the hosts' output back;
+    `timeout` and `deadline` stand still meanwhile. The outcomes keep the output too: `max_output=0` spares that.
+    Leaving the block early ends the hosts that still run. The arguments, and what is raised, are those of `fan_out`.
+    """
+    run = _run(
+        hosts, command, user, fanout, timeout, connect_timeout, deadline, kill_after, retries, stdin, on_stop,
+        max_output, ssh,
+    )  # fmt: skip
+    return _events(run)
+
+
+@asynccontextmanager
+async def _events(run: Run) -> AsyncIterator[AsyncIterator[Event]]:
+    happenings = _Happenings()
+    async with Running(run, happenings.add, followed=True) as running:
+        happenings.follow(running)
+        yield happenings
+
+
+_FULL = 1024 * 1024
+"""Bytes of output on their way to the consumer of `events` from which the hosts are held back."""
+
+
+class _Happenings:
+    """The events on their way to their consumer; at most about `_FULL` bytes of output."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._size = 0
+        self._held = False
+        self._ended = False
+        self._arrived = anyio.Event()
+        self._running: Running | None = None
+
+    def follow(self, running: Running) -> None:
+        self._running = running
+        running.add_done_callback(self._end)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._arrived.set()
+
+    def add(self, event: Event) -> None:
+        self._events.append(event)
+        self._arrived.set()
+        if isinstance(event, HostOutput):
+            self._size += len(event.data)
+            if self._size > _FULL and not self._held and self._running is not None:
+                self._held = True
+                self._running.hold()
+
+    def __aiter__(self) -> _Happenings:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._events:
+            if self._ended:
+                raise StopAsyncIteration
+            self._arrived = anyio.Event()
+            await self._arrived.wait()
+        event = self._events.popleft()
+        if isinstance(event, HostOutput):
+            self._size -= len(event.data)
+            if self._held and self._size <= _FULL // 2 and self._running is not None:
+                self._held = False
+                self._running.release()
+        return event
 
 
 def _run(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sshfan_async.capture import Spilled, Store
+    from sshfan_async.events import Stream
+    from sshfan_async.flow import Flow
     from sshfan_async.logpipe import LogPipes
     from sshfan_async.outcome import Clock, Remote
     from sshfan_async.settings import Run, Ssh
@@ -54,8 +56,7 @@ class Equipment:
     environment: Mapping[str, str]
     log_pipes: LogPipes
     store: Store
-    deadline: float
-    """Monotonic seconds at which the run's deadline passes; infinity for none."""
+    flow: Flow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,8 @@ class Attempt:
         "_child",
         "_clock",
         "_enqueued_at",
+        "_held",
+        "_on_output",
         "_equipment",
         "_on_progress",
         "_timer",
@@ -94,12 +97,20 @@ class Attempt:
         "log",
     )
 
-    def __init__(self, equipment: Equipment, enqueued_at: float, on_progress: Callable[[SshLog], None]) -> None:
-        """`on_progress` is called as ssh's log moves on."""
+    def __init__(
+        self,
+        equipment: Equipment,
+        enqueued_at: float,
+        on_progress: Callable[[SshLog], None],
+        on_output: Callable[[Stream, bytes], None],
+    ) -> None:
+        """`on_progress` is called as ssh's log moves on, `on_output`, if the run has a flow, as output comes."""
         self.log = SshLog(equipment.client.style, real=equipment.client.version is not None)
         self._equipment = equipment
         self._enqueued_at = enqueued_at
         self._on_progress = on_progress
+        self._on_output = on_output
+        self._held = 0.0
         self._cause: Clock | Literal["stop"] | None = None
         self._clock: Clock = "deadline"
         self._timer: asyncio.TimerHandle | None = None
@@ -116,12 +127,19 @@ class Attempt:
                 self._child = await self._start(target)
         except OSError as error:
             return self._unlaunched(not_started(error, self._equipment.run.ssh))
-        child = self._child
+        child, flow = self._child, self._equipment.flow
         self._arm()
+        if flow.followed:
+            child.on_output = self._on_output
+            flow.join(self)
         try:
             await self._wait()
         except asyncio.CancelledError:
             self._cause = "stop"
+        if flow.followed:
+            # What is on its way is taken now, ahead of a consumer that may never come.
+            flow.leave(self)
+            child.release()
         stopped_at, phase = time.monotonic(), self.log.phase()
         if child.ended_at is None:
             await child.stop(self._equipment.run.clocks.kill_after)
@@ -151,6 +169,19 @@ class Attempt:
             self._waiter = None
             if self._timer is not None:
                 self._timer.cancel()
+
+    def hold(self) -> None:
+        """Read no further output; all clocks but `connect_timeout` stand still."""
+        self._child.hold()
+        self._arm()
+
+    def release(self, held_since: float) -> None:
+        """Read on, and let the clock run again."""
+        sent_at = self.log.sent_at
+        if sent_at is not None:
+            self._held += time.monotonic() - max(held_since, sent_at)
+        self._child.release()
+        self._arm()
 
     def _interrupt(self, cause: Clock | Literal["stop"]) -> None:
         if self._cause is None:
@@ -185,14 +216,16 @@ class Attempt:
         """
         if self._cause is not None:
             return
-        clocks, launched_at = self._equipment.run.clocks, self._child.launched_at
+        clocks, flow, launched_at = self._equipment.run.clocks, self._equipment.flow, self._child.launched_at
         sent_at = launched_at if self.log.stamps.silent else self.log.sent_at
         if sent_at is None:
             self._clock, at = "connect_timeout", _after(launched_at, clocks.connect_timeout)
         else:
-            self._clock, at = "timeout", _after(sent_at, clocks.timeout)
-        if self._equipment.deadline <= at:
-            self._clock, at = "deadline", self._equipment.deadline
+            self._clock, at = "timeout", _after(sent_at + self._held, clocks.timeout)
+        if flow.deadline <= at:
+            self._clock, at = "deadline", flow.deadline
+        if flow.held_since is not None and self._clock != "connect_timeout":
+            at = math.inf
         if self._timer is not None:
             if self._timer.when() == at:
                 return

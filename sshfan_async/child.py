@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from sshfan_async.capture import Capture
+    from sshfan_async.events import Stream
     from sshfan_async.logpipe import LogPipe
     from sshfan_async.sshlog import SshLog
     from sshfan_async.stdin import Source
@@ -48,6 +49,7 @@ class Child:
     """A running `ssh`, and what it has said so far. Made by `start`, always ended by `wait` or `stop`."""
 
     __slots__ = (
+        "_held",
         "_log_pipe",
         "_loop",
         "_process",
@@ -59,6 +61,7 @@ class Child:
         "ended_at",
         "launched_at",
         "log",
+        "on_output",
         "on_progress",
         "preamble",
         "reports",
@@ -76,6 +79,9 @@ class Child:
         """The end of what stood on stderr before the command was sent: ssh's words and its jump host's."""
         self.on_progress: Callable[[], None] = _ignore
         """Called after each piece of the log."""
+        self.on_output: Callable[[Stream, bytes], None] | None = None
+        """Called with each piece of what the command writes."""
+        self._held = False
         self.launched_at = 0.0
         self.ended_at: float | None = None
         """Monotonic seconds at which the exit was seen."""
@@ -147,6 +153,19 @@ class Child:
             self._loop.add_writer(self._stdin, self._write_stdin)
         return self
 
+    def hold(self) -> None:
+        """Read no further output: it waits in the pipes, and at the host."""
+        self._held = True
+        self._loop.remove_reader(self._stdout)
+        self._loop.remove_reader(self._stderr)
+
+    def release(self) -> None:
+        """Read on."""
+        self._held = False
+        if self.ended_at is None:
+            self._loop.add_reader(self._stdout, self._read_stdout)
+            self._loop.add_reader(self._stderr, self._read_stderr)
+
     @property
     def pid(self) -> int:
         """The process id, which is also that of its session and process group."""
@@ -176,6 +195,9 @@ class Child:
         if self.ended_at is None:
             self._signal(signal.SIGKILL)
             await self._reaped(None)
+        # What it had started in its group, a ProxyCommand say, may have outlived it.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
         assert self.returncode is not None
         return self.returncode
 
@@ -232,7 +254,7 @@ class Child:
         if data == b"":
             self._loop.remove_reader(self._stdout)
         elif data is not None:
-            written = self.stdout.write(data)
+            written = self._take_stdout(data)
             if written is not None:
                 self._pause(self._stdout, self._read_stdout, written)
             if len(data) == _DEFAULT_PIPE:
@@ -253,11 +275,16 @@ class Child:
         """Read no further until what was read is written: what comes meanwhile waits in the pipe, and at the host."""
 
         def resume() -> None:
-            if self.ended_at is None:
+            if self.ended_at is None and not self._held:
                 self._loop.add_reader(descriptor, read)
 
         self._loop.remove_reader(descriptor)
         until.add_done_callback(lambda _: self._loop.call_soon_threadsafe(resume))
+
+    def _take_stdout(self, data: bytes) -> Future[None] | None:
+        if self.on_output is not None:
+            self.on_output("stdout", data)
+        return self.stdout.write(data)
 
     def _take_stderr(self, data: bytes) -> Future[None] | None:
         # ssh logs that it sends the command before the command can write anything. So what was read before a look at
@@ -271,6 +298,8 @@ class Child:
             data = self.reports.feed(data)
             if self.reports.watched is False and self._given():
                 self._close_stdin()
+        if self.on_output is not None and data != b"":
+            self.on_output("stderr", data)
         return self.stderr.write(data)
 
     def _given(self) -> bool:
@@ -308,7 +337,7 @@ class Child:
         if self.reports is not None:
             self.stderr.write(self.reports.flush())
         for data in _available(self._stdout):
-            self.stdout.write(data)
+            self._take_stdout(data)
         for descriptor in (self._stdout, self._stderr):
             self._loop.remove_reader(descriptor)
             os.close(descriptor)
@@ -366,22 +395,30 @@ async def ask_client(program: str, patience: float) -> Client:
         OSError: it cannot be started.
 
     """
-    process = await asyncio.create_subprocess_exec(
-        program,
-        "-V",
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
+    read_end, write_end = os.pipe()
     try:
-        async with asyncio.timeout(patience):
-            banner = await process.stdout.read(1024)
-    except TimeoutError:
-        banner = b""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                program,
+                "-V",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=write_end,
+                start_new_session=True,
+            )
+        finally:
+            os.close(write_end)
+        try:
+            async with asyncio.timeout(patience):
+                await process.wait()
+        except TimeoutError:
+            pass
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+        banner = b"".join(_available(read_end))
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        os.close(read_end)
     return Client.from_banner(banner.decode("ascii", "replace"))

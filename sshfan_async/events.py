@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from sshfan_async.outcome import Outcome, Phase
     from sshfan_async.targets import Target
 
-__all__ = ["Event", "HostFinished", "HostOutput", "HostPhase", "HostStarted"]
+Stream: TypeAlias = Literal["stdout", "stderr"]
+
+__all__ = ["Event", "HostFinished", "HostOutput", "HostPhase", "HostStarted", "Stream"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class HostOutput:
 
     target: Target
     host: str
-    stream: Literal["stdout", "stderr"]
+    stream: Stream
     data: bytes
 
 

@@ -39,13 +39,14 @@ class LogPipes:
     """Makes the log pipes of one run: anonymous ones where the kernel can name them, else FIFOs.
 
     On Linux, `/proc/<pid>/fd/<n>` of a pipe opens the pipe itself (proc(5)) and leaves nothing behind. `/dev/fd/<n>`
-    cannot serve: ssh closes all descriptors above 2 before it opens its log (ssh.c: main, closefrom). Elsewhere the
+    cannot serve: ssh closes all descriptors above 2 before it opens its log (ssh.c: main, closefrom). Elsewhere, and
+    in a process that gave up being root and so has its /proc/<pid> owned by root (prctl(2): PR_SET_DUMPABLE), the
     name is that of a FIFO in a private directory, which `close` removes.
     """
 
     def __init__(self, *, anonymous: bool | None = None) -> None:
-        """Use anonymous pipes, or FIFOs; None decides by the platform."""
-        self._anonymous = os.path.isdir("/proc/self/fd") if anonymous is None else anonymous
+        """Use anonymous pipes, or FIFOs; None decides by what others may open."""
+        self._anonymous = _is_ours("/proc/self/fd") if anonymous is None else anonymous
         self._directory: str | None = None
         self._serial = count()
 
@@ -83,3 +84,10 @@ class LogPipes:
             with contextlib.suppress(OSError):
                 shutil.rmtree(self._directory)
             self._directory = None
+
+
+def _is_ours(directory: str) -> bool:
+    try:
+        return os.stat(directory).st_uid == os.geteuid()
+    except OSError:
+        return False

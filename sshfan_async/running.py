@@ -37,17 +37,18 @@ class Running:
     The run is a task of its own: a shield in the caller's task would not stop a native `task.cancel()`.
     """
 
-    def __init__(self, run: Run, emit: Callable[[Event], None]) -> None:
+    def __init__(self, run: Run, emit: Callable[[Event], None], *, followed: bool = False) -> None:
+        """`emit` is called in the caller's loop; with phases and output as they come, if `followed`."""
         self._run = run
         self._emit = emit
+        self._followed = followed
         self._portal: AbstractContextManager[BlockingPortal] | None = None
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         if isinstance(loop, asyncio.SelectorEventLoop):
-            supervisor = Supervisor(self._run, self._emit)
-            self._task: asyncio.Future[None] = loop.create_task(supervisor.run(), name="sshfan run")
-            self._stop: Callable[[], object] = supervisor.stop
+            self._supervisor = Supervisor(self._run, self._emit, followed=self._followed)
+            self._task: asyncio.Future[None] = loop.create_task(self._supervisor.run(), name="sshfan run")
         else:
             self._start_elsewhere(loop)
         return self
@@ -58,11 +59,28 @@ class Running:
 
         fanout = self._run.limits.fanout
         limiter = _Distant(fanout, loop) if isinstance(fanout, anyio.CapacityLimiter) else None
-        supervisor = Supervisor(self._run, emit, limiter)
+        self._supervisor = Supervisor(self._run, emit, followed=self._followed, limiter=limiter)
         self._portal = standard_portal()
-        portal = self._portal.__enter__()
-        self._task = asyncio.wrap_future(portal.start_task_soon(supervisor.run))
-        self._stop = lambda: portal.start_task_soon(supervisor.stop)
+        self._elsewhere = self._portal.__enter__()
+        self._task = asyncio.wrap_future(self._elsewhere.start_task_soon(self._supervisor.run))
+
+    def _call(self, function: Callable[[], None]) -> None:
+        if self._portal is None:
+            function()
+        elif not self._task.done():
+            self._elsewhere.start_task_soon(function)
+
+    def stop(self) -> None:
+        """End the run early: what is in flight is `cancelled`, what has not started `not_run`."""
+        self._call(self._supervisor.stop)
+
+    def hold(self) -> None:
+        """Hold the hosts' output back, until `release`."""
+        self._call(self._supervisor.hold)
+
+    def release(self) -> None:
+        """Let the hosts' output come again."""
+        self._call(self._supervisor.release)
 
     def add_done_callback(self, callback: Callable[[], object]) -> None:
         """Call `callback` once every target has its outcome, all of which have been emitted by then."""
@@ -78,7 +96,7 @@ class Running:
         cancelled: asyncio.CancelledError | None = None
         with anyio.CancelScope(shield=True):
             while not self._task.done():
-                self._stop()
+                self.stop()
                 try:
                     await asyncio.wait([self._task])
                 except asyncio.CancelledError as again:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import shutil
@@ -16,10 +17,11 @@ from sshfan_async.attempt import Attempt, Ended, Equipment, never_started, not_s
 from sshfan_async.capture import Store
 from sshfan_async.child import DESCRIPTORS, ask_client
 from sshfan_async.descriptors import BUDGET
-from sshfan_async.events import HostFinished, HostStarted
+from sshfan_async.events import HostFinished, HostOutput, HostPhase, HostStarted
+from sshfan_async.flow import Flow
 from sshfan_async.launch import Client, common_argv, ssh_environment
 from sshfan_async.logpipe import LogPipes
-from sshfan_async.outcome import Outcome, Phases
+from sshfan_async.outcome import Outcome, Phase, Phases
 from sshfan_async.pacing import Pacer
 from sshfan_async.runlog import RunLog
 from sshfan_async.settings import OnStop
@@ -29,7 +31,7 @@ from sshfan_async.watchdog import new_secret, wrap
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sshfan_async.events import Event
+    from sshfan_async.events import Event, Stream
     from sshfan_async.outcome import Clock
     from sshfan_async.pacing import Passage
     from sshfan_async.settings import Run, Ssh
@@ -65,8 +67,13 @@ class Supervisor:
     loop in every turn for as long as a child takes to end.
     """
 
-    def __init__(self, run: Run, emit: Callable[[Event], None], limiter: SharedLimiter | None = None) -> None:
-        """Use `limiter` in place of the one in the run's limits, where that one belongs to another loop."""
+    def __init__(
+        self, run: Run, emit: Callable[[Event], None], *, followed: bool = False, limiter: SharedLimiter | None = None
+    ) -> None:
+        """Emit also phases and output as they come, if `followed`.
+
+        `limiter` stands in for the one in the run's limits, where that one belongs to another loop.
+        """
         self.emit = emit
         self.log = RunLog()
         self.pacer = Pacer()
@@ -75,6 +82,7 @@ class Supervisor:
         self._pending = deque(run.targets.items())
         self._hosts: set[_Host] = set()
         self._launching = anyio.CancelScope()
+        self._flow = Flow(deadline=math.inf, followed=followed)
         self._source: Source | None = None
         self._store = Store(run.limits.memory)
 
@@ -84,12 +92,22 @@ class Supervisor:
         for host in self._hosts:
             host.stop()
 
+    def hold(self) -> None:
+        """Read no further output, and let the clocks stand still, until `release`."""
+        self._flow.hold()
+        self._launching.deadline = math.inf
+
+    def release(self) -> None:
+        """Read on."""
+        self._flow.release()
+        self._launching.deadline = self._flow.deadline
+
     async def run(self) -> None:
         """Run all targets; each is told to `emit` as `HostFinished` exactly once, in order of completion."""
         began = time.monotonic()
         deadline = self._run.clocks.deadline
         if deadline is not None:
-            self._launching.deadline = began + deadline
+            self._launching.deadline = self._flow.deadline = began + deadline
         log_pipes = LogPipes()
         failure: Ending | None = None
         try:
@@ -102,7 +120,7 @@ class Supervisor:
                     else:
                         await self._launch_all(equipment, group, began)
         finally:
-            clock: Clock | None = "deadline" if time.monotonic() >= self._launching.deadline else None
+            clock: Clock | None = "deadline" if time.monotonic() >= self._flow.deadline else None
             for target, name in self._pending:
                 ended = Ended(
                     ending=never_started(clock) if failure is None else failure,
@@ -144,7 +162,7 @@ class Supervisor:
             environment=ssh_environment(os.environ),
             log_pipes=log_pipes,
             store=self._store,
-            deadline=self._launching.deadline,
+            flow=self._flow,
         )
 
     async def _launch_all(self, equipment: Equipment, group: asyncio.TaskGroup, began: float) -> None:
@@ -214,6 +232,7 @@ class _Host:
         "_equipment",
         "_name",
         "_passage",
+        "_phase",
         "_places",
         "_resting",
         "_stopped",
@@ -239,6 +258,7 @@ class _Host:
         self._attempts = 0
         self._attempt: Attempt | None = None
         self._passage: Passage | None = None
+        self._phase = Phase.QUEUED
         self._resting: anyio.CancelScope | None = None
         self._stopped = False
 
@@ -266,7 +286,7 @@ class _Host:
             self._attempts += 1
             supervisor.emit(HostStarted(self._target, self._name, self._attempts))
             supervisor.log.host_started(self._target, self._attempts)
-            self._attempt = Attempt(self._equipment, self._enqueued_at, self._progress)
+            self._attempt = Attempt(self._equipment, self._enqueued_at, self._progress, self._output)
             try:
                 last = await self._attempt.run(self._target)
             finally:
@@ -288,10 +308,16 @@ class _Host:
             self._passage.identify(log.peer)
         if log.sent_at is not None and self._passage.succeed():
             self._supervisor.log.host_sent(self._target)
+        if self._equipment.flow.followed and log.phase() is not self._phase:
+            self._phase = log.phase()
+            self._supervisor.emit(HostPhase(self._target, self._name, self._phase))
+
+    def _output(self, stream: Stream, data: bytes) -> None:
+        self._supervisor.emit(HostOutput(self._target, self._name, stream, data))
 
     async def _rest(self, seconds: float, peer: str | None) -> bool:
         """Wait, then for a new place; False where the run ends before: the last attempt then stands."""
-        with anyio.CancelScope(deadline=self._equipment.deadline) as self._resting:
+        with anyio.CancelScope(deadline=self._equipment.flow.deadline) as self._resting:
             await anyio.sleep(seconds)
             await self.enter(peer)
             self._resting = None

@@ -38,10 +38,15 @@ def session(leader: int) -> set[int]:
     return {pid for pid, (state, _, sid) in _table().items() if sid == leader and state != "Z"}
 
 
+def state(pid: int) -> str | None:
+    """Return the state of `pid` as ps(1) writes it, None where there is none."""
+    found = _table().get(pid)
+    return None if found is None else found[0]
+
+
 def is_running(pid: int) -> bool:
     """Tell whether `pid` lives: a zombie does not."""
-    state = _table().get(pid)
-    return state is not None and state[0] != "Z"
+    return state(pid) not in (None, "Z")
 
 
 def _table() -> dict[int, tuple[str, int, int]]:

@@ -13,11 +13,11 @@ from sshfan_async import Ssh, fan_out
 __all__ = ["asyncssh_run", "fan_out_run", "gather_run", "parallel_ssh_run"]
 
 
-def fan_out_run(fleet: dict[str, Any], command: str, fanout: int, on_stop: Any) -> Figures:
+def fan_out_run(task: dict[str, Any], on_stop: Any) -> Figures:
     async def run() -> Figures:
-        ssh = Ssh(config_file=fleet["config"])
+        ssh = Ssh(config_file=task["config"])
         with Usage() as usage:
-            report = await fan_out(fleet["hosts"], command, fanout=fanout, on_stop=on_stop, ssh=ssh)
+            report = await fan_out(task["hosts"], task["command"], fanout=task["fanout"], on_stop=on_stop, ssh=ssh)
         if not report.ok:
             raise RunFailed(report.not_ok[0].reason)
         return {**usage.figures, "bytes": sum(len(outcome.stdout) for outcome in report)}
@@ -25,11 +25,11 @@ def fan_out_run(fleet: dict[str, Any], command: str, fanout: int, on_stop: Any) 
     return standard_loop(run)
 
 
-def gather_run(fleet: dict[str, Any], command: str, fanout: int) -> Figures:
+def gather_run(task: dict[str, Any]) -> Figures:
     async def one(host: str, places: asyncio.Semaphore) -> int:
         async with places:
             process = await asyncio.create_subprocess_exec(
-                "ssh", "-F", fleet["config"], "-oBatchMode=yes", host, command,
+                "ssh", "-F", task["config"], "-oBatchMode=yes", host, task["command"],
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
             out, err = await process.communicate()
@@ -41,15 +41,15 @@ def gather_run(fleet: dict[str, Any], command: str, fanout: int) -> Figures:
     kept: list[bytes] = []
 
     async def run() -> Figures:
-        places = asyncio.Semaphore(fanout)
+        places = asyncio.Semaphore(task["fanout"])
         with Usage() as usage:
-            sizes = await asyncio.gather(*(one(host, places) for host in fleet["hosts"]))
+            sizes = await asyncio.gather(*(one(host, places) for host in task["hosts"]))
         return {**usage.figures, "bytes": sum(sizes)}
 
     return standard_loop(run)
 
 
-def asyncssh_run(fleet: dict[str, Any], command: str, fanout: int) -> Figures:
+def asyncssh_run(task: dict[str, Any]) -> Figures:
     import asyncssh
 
     kept: list[Any] = []
@@ -58,45 +58,45 @@ def asyncssh_run(fleet: dict[str, Any], command: str, fanout: int) -> Figures:
         async with (
             places,
             asyncssh.connect(
-                fleet["address"],
-                fleet["port"],
-                username=fleet["user"],
-                client_keys=[fleet["key"]],
-                known_hosts=fleet["known_hosts"],
+                task["address"],
+                task["port"],
+                username=task["user"],
+                client_keys=[task["key"]],
+                known_hosts=task["known_hosts"],
                 kex_algs=["curve25519-sha256"],
                 agent_path=None,
                 config=None,
             ) as connection,
         ):
-            done = await connection.run(command, encoding=None, check=True)
+            done = await connection.run(task["command"], encoding=None, check=True)
             kept.append(done.stdout)
             return len(done.stdout or b"")
 
     async def run() -> Figures:
-        places = asyncio.Semaphore(fanout)
+        places = asyncio.Semaphore(task["fanout"])
         with Usage() as usage:
-            sizes = await asyncio.gather(*(one(places) for _ in fleet["hosts"]))
+            sizes = await asyncio.gather(*(one(places) for _ in task["hosts"]))
         return {**usage.figures, "bytes": sum(sizes)}
 
     return standard_loop(run)
 
 
-def parallel_ssh_run(fleet: dict[str, Any], command: str, fanout: int) -> Figures:
+def parallel_ssh_run(task: dict[str, Any]) -> Figures:
     from pssh.clients import ParallelSSHClient
 
     # It reads no ssh_config: every host is the fleet's one address.
     client = ParallelSSHClient(
-        [fleet["address"]] * len(fleet["hosts"]),
-        user=fleet["user"],
-        port=fleet["port"],
-        pkey=fleet["key"],
-        pool_size=fanout,
+        [task["address"]] * len(task["hosts"]),
+        user=task["user"],
+        port=task["port"],
+        pkey=task["key"],
+        pool_size=task["fanout"],
         allow_agent=False,
         identity_auth=False,
     )
     size, kept = 0, []
     with Usage() as usage:
-        outputs = client.run_command(command)
+        outputs = client.run_command(task["command"])
         for output in outputs:
             for line in output.stdout:
                 kept.append(line)

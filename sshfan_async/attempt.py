@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sshfan_async.flow import Flow
     from sshfan_async.logpipe import LogPipes
     from sshfan_async.outcome import Clock, Remote
+    from sshfan_async.readers import Readers
     from sshfan_async.settings import Run, Ssh
     from sshfan_async.stdin import Source
     from sshfan_async.targets import Target
@@ -55,6 +56,7 @@ class Equipment:
     source: Source | None
     environment: Mapping[str, str]
     log_pipes: LogPipes
+    readers: Readers
     store: Store
     flow: Flow
 
@@ -88,9 +90,9 @@ class Attempt:
         "_child",
         "_clock",
         "_enqueued_at",
+        "_equipment",
         "_held",
         "_on_output",
-        "_equipment",
         "_on_progress",
         "_timer",
         "_waiter",
@@ -197,6 +199,7 @@ class Attempt:
             equipment.environment,
             log=self.log,
             log_pipe=pipe,
+            readers=equipment.readers,
             source=equipment.source,
             secret=equipment.secret,
             stdout=equipment.store.capture(run.limits.max_output),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sshfan_async.capture import Capture
     from sshfan_async.events import Stream
     from sshfan_async.logpipe import LogPipe
+    from sshfan_async.readers import Readers
     from sshfan_async.sshlog import SshLog
     from sshfan_async.stdin import Source
 
@@ -53,6 +54,7 @@ class Child:
         "_log_pipe",
         "_loop",
         "_process",
+        "_readers",
         "_source",
         "_stderr",
         "_stdin",
@@ -93,6 +95,7 @@ class Child:
         self._stdin_at = 0
         self._loop: asyncio.AbstractEventLoop
         self._process: asyncio.subprocess.Process
+        self._readers: Readers
         self._log_pipe: LogPipe
         self._source: Source | None
         self._stdin: int
@@ -107,6 +110,7 @@ class Child:
         *,
         log: SshLog,
         log_pipe: LogPipe,
+        readers: Readers,
         source: Source | None,
         secret: str | None,
         stdout: Capture,
@@ -124,6 +128,7 @@ class Child:
         """
         self = cls(log, stdout, stderr)
         self._loop = asyncio.get_running_loop()
+        self._readers = readers
         self._log_pipe = log_pipe
         self._source = source
         if secret is not None:
@@ -146,9 +151,9 @@ class Child:
                 *argv, stdin=stdin, stdout=stdout_end, stderr=stderr_end, env=environment, start_new_session=True
             )
             ours.pop_all()
-        self._loop.add_reader(self._stdout, self._read_stdout)
-        self._loop.add_reader(self._stderr, self._read_stderr)
-        self._loop.add_reader(log_pipe.read_end, self._read_log)
+        self._readers.add(self._stdout, self._read_stdout)
+        self._readers.add(self._stderr, self._read_stderr)
+        self._readers.add(log_pipe.read_end, self._read_log)
         if source is not None:
             self._loop.add_writer(self._stdin, self._write_stdin)
         return self
@@ -156,15 +161,15 @@ class Child:
     def hold(self) -> None:
         """Read no further output: it waits in the pipes, and at the host."""
         self._held = True
-        self._loop.remove_reader(self._stdout)
-        self._loop.remove_reader(self._stderr)
+        self._readers.remove(self._stdout)
+        self._readers.remove(self._stderr)
 
     def release(self) -> None:
         """Read on."""
         self._held = False
         if self.ended_at is None:
-            self._loop.add_reader(self._stdout, self._read_stdout)
-            self._loop.add_reader(self._stderr, self._read_stderr)
+            self._readers.add(self._stdout, self._read_stdout)
+            self._readers.add(self._stderr, self._read_stderr)
 
     @property
     def pid(self) -> int:
@@ -240,7 +245,7 @@ class Child:
         if data is None:
             return
         if data == b"":
-            self._loop.remove_reader(self._log_pipe.read_end)
+            self._readers.remove(self._log_pipe.read_end)
             return
         self._log_pipe.close_write_end()
         self._feed_log(data)
@@ -252,7 +257,7 @@ class Child:
     def _read_stdout(self) -> None:
         data = _read(self._stdout, _CHUNK)
         if data == b"":
-            self._loop.remove_reader(self._stdout)
+            self._readers.remove(self._stdout)
         elif data is not None:
             written = self._take_stdout(data)
             if written is not None:
@@ -263,7 +268,7 @@ class Child:
     def _read_stderr(self) -> None:
         data = _read(self._stderr, _CHUNK)
         if data == b"":
-            self._loop.remove_reader(self._stderr)
+            self._readers.remove(self._stderr)
         elif data is not None:
             written = self._take_stderr(data)
             if written is not None:
@@ -276,9 +281,9 @@ class Child:
 
         def resume() -> None:
             if self.ended_at is None and not self._held:
-                self._loop.add_reader(descriptor, read)
+                self._readers.add(descriptor, read)
 
-        self._loop.remove_reader(descriptor)
+        self._readers.remove(descriptor)
         until.add_done_callback(lambda _: self._loop.call_soon_threadsafe(resume))
 
     def _take_stdout(self, data: bytes) -> Future[None] | None:
@@ -339,9 +344,9 @@ class Child:
         for data in _available(self._stdout):
             self._take_stdout(data)
         for descriptor in (self._stdout, self._stderr):
-            self._loop.remove_reader(descriptor)
+            self._readers.remove(descriptor)
             os.close(descriptor)
-        self._loop.remove_reader(self._log_pipe.read_end)
+        self._readers.remove(self._log_pipe.read_end)
         self._log_pipe.close()
         self._close_stdin()
 

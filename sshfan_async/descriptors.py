@@ -8,6 +8,7 @@ import os
 import resource
 import threading
 from collections import deque
+from dataclasses import dataclass
 
 __all__ = ["BUDGET", "DescriptorBudget"]
 
@@ -24,7 +25,7 @@ class DescriptorBudget:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._leased = 0
-        self._waiters: deque[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = deque()
+        self._waiters: deque[_Waiter] = deque()
 
     def room(self) -> int:
         """Return how many descriptors children could hold together at this moment, those held now included."""
@@ -36,41 +37,50 @@ class DescriptorBudget:
         return max(0, soft - application - _RESERVE)
 
     async def lease(self, count: int, room: int) -> None:
-        """Take `count` descriptors, waiting while others hold so many that `room` would be exceeded.
+        """Take `count` descriptors, waiting in turn while others hold so many that `room` would be exceeded.
 
-        Who holds none of them while nobody else does gets them in any case: one child at a time always goes.
+        Whose turn it is gets them in any case where nobody holds any: one child at a time always goes.
         """
-        loop = asyncio.get_running_loop()
-        while True:
+        waiter = _Waiter(asyncio.get_running_loop(), asyncio.Event(), count, room)
+        with self._lock:
+            self._waiters.append(waiter)
+            self._serve()
+        try:
+            await waiter.served.wait()
+        except BaseException:
             with self._lock:
-                if self._leased == 0 or self._leased + count <= room:
-                    self._leased += count
-                    return
-                freed = asyncio.Event()
-                waiter = (loop, freed)
-                self._waiters.append(waiter)
-            try:
-                await freed.wait()
-            except BaseException:
-                with self._lock:
-                    if waiter in self._waiters:
-                        self._waiters.remove(waiter)
-                    else:
-                        self._wake()
-                raise
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+                else:
+                    self._leased -= count
+                self._serve()
+            raise
 
     def release(self, count: int) -> None:
         """Give `count` descriptors back."""
         with self._lock:
             self._leased -= count
-            self._wake()
+            self._serve()
 
-    def _wake(self) -> None:
-        if self._waiters:
-            loop, freed = self._waiters.popleft()
+    def _serve(self) -> None:
+        """Give those whose turn it is what they wait for; only with the lock held."""
+        while self._waiters:
+            waiter = self._waiters[0]
+            if self._leased > 0 and self._leased + waiter.count > waiter.room:
+                return
+            self._waiters.popleft()
             # A loop that was closed meanwhile has nobody waiting in it.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(freed.set)
+                waiter.loop.call_soon_threadsafe(waiter.served.set)
+                self._leased += waiter.count
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiter:
+    loop: asyncio.AbstractEventLoop
+    served: asyncio.Event
+    count: int
+    room: int
 
 
 def _open_descriptors() -> int:

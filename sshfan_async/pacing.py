@@ -17,19 +17,21 @@ _PACED = 4.0
 
 
 class Passage:
-    """One attempt on its way from launch to a sent command; `peer` is known once ssh's log names it."""
+    """One attempt on its way from launch to a sent command; `peer` is sure once ssh's log names it."""
 
-    __slots__ = ("_pacer", "peer")
+    __slots__ = ("_identified", "_pacer", "peer")
 
     def __init__(self, pacer: Pacer, peer: str | None) -> None:
         self._pacer: Pacer | None = pacer
+        self._identified = False
         self.peer = peer
 
     def identify(self, peer: str) -> None:
         """Tell whom the attempt connects to: an address, or the way through a jump host."""
-        if self._pacer is not None and self.peer is None:
+        if self._pacer is not None and not self._identified:
+            self._identified = True
+            self._pacer._identify(self.peer, peer)
             self.peer = peer
-            self._pacer._identified(peer)
 
     def succeed(self) -> bool:
         """The command was sent: the connection stands, and no longer counts. False where that was told before."""
@@ -64,18 +66,20 @@ class Pacer:
         one is paced: behind one bastion, all are held back; among many servers, one that drops us holds back nobody.
         """
         expected = self._usual() if peer is None else peer
-        while expected is not None and self._is_full(expected):
-            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.setdefault(expected, deque()).append(place)
-            try:
-                await place
-            except asyncio.CancelledError:
-                if place.done() and not place.cancelled():
-                    self._wake(expected)
-                raise
-        if peer is not None:
-            self._connecting[peer] += 1
-        return Passage(self, peer)
+        if expected is None:
+            return Passage(self, None)
+        if not self._is_full(expected):
+            self._connecting[expected] += 1
+            return Passage(self, expected)
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(expected, deque()).append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self._left(expected, succeeded=False, dropped=False)
+            raise
+        return Passage(self, expected)
 
     def _usual(self) -> str | None:
         if not self._limits:
@@ -88,9 +92,12 @@ class Pacer:
         limit = self._limits.get(peer)
         return limit is not None and self._connecting[peer] >= int(limit)
 
-    def _identified(self, peer: str) -> None:
-        self._connecting[peer] += 1
+    def _identify(self, expected: str | None, peer: str) -> None:
         self._seen[peer] += 1
+        if peer != expected:
+            self._connecting[peer] += 1
+            if expected is not None:
+                self._left(expected, succeeded=False, dropped=False)
 
     def _left(self, peer: str, *, succeeded: bool, dropped: bool) -> None:
         self._connecting[peer] -= 1
@@ -103,9 +110,8 @@ class Pacer:
 
     def _wake(self, peer: str) -> None:
         waiters = self._waiters.get(peer)
-        free = int(self._limits.get(peer, 0)) - self._connecting[peer]
-        while waiters and free > 0:
+        while waiters and not self._is_full(peer):
             place = waiters.popleft()
             if not place.done():
                 place.set_result(None)
-                free -= 1
+                self._connecting[peer] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import random
@@ -23,6 +24,7 @@ from sshfan_async.launch import Client, common_argv, ssh_environment
 from sshfan_async.logpipe import LogPipes
 from sshfan_async.outcome import Outcome, Phase, Phases
 from sshfan_async.pacing import Pacer
+from sshfan_async.readers import make_readers
 from sshfan_async.runlog import RunLog
 from sshfan_async.settings import OnStop
 from sshfan_async.stdin import Source, open_source
@@ -83,8 +85,6 @@ class Supervisor:
         self._hosts: set[_Host] = set()
         self._launching = anyio.CancelScope()
         self._flow = Flow(deadline=math.inf, followed=followed)
-        self._source: Source | None = None
-        self._store = Store(run.limits.memory)
 
     def stop(self) -> None:
         """Start no further target and end those in flight: `cancelled`, or `not_run` where never started."""
@@ -108,34 +108,33 @@ class Supervisor:
         deadline = self._run.clocks.deadline
         if deadline is not None:
             self._launching.deadline = self._flow.deadline = began + deadline
-        log_pipes = LogPipes()
         failure: Ending | None = None
-        try:
-            async with asyncio.TaskGroup() as group:
-                with self._launching:
-                    try:
-                        equipment = await self._equip(log_pipes)
-                    except OSError as error:
-                        failure = not_started(error, self._run.ssh)
-                    else:
-                        await self._launch_all(equipment, group, began)
-        finally:
-            clock: Clock | None = "deadline" if time.monotonic() >= self._flow.deadline else None
-            for target, name in self._pending:
-                ended = Ended(
-                    ending=never_started(clock) if failure is None else failure,
-                    phases=Phases(queued=time.monotonic() - began),
-                    clock=clock if failure is None else None,
-                )
-                self.finish(_outcome(target, name, 0, ended))
-            log_pipes.close()
-            self._store.close()
-            if self._source is not None:
-                self._source.close()
-            self.log.run_finished(time.monotonic() - began)
+        with contextlib.ExitStack() as shared:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    with self._launching:
+                        try:
+                            equipment = await self._equip(shared)
+                        except OSError as error:
+                            failure = not_started(error, self._run.ssh)
+                        else:
+                            await self._launch_all(equipment, group, began)
+            finally:
+                self._finish_pending(failure, time.monotonic() - began)
+        self.log.run_finished(time.monotonic() - began)
 
-    async def _equip(self, log_pipes: LogPipes) -> Equipment:
-        """Get ready what all attempts share.
+    def _finish_pending(self, failure: Ending | None, queued: float) -> None:
+        clock: Clock | None = "deadline" if time.monotonic() >= self._flow.deadline else None
+        for target, name in self._pending:
+            ended = Ended(
+                ending=never_started(clock) if failure is None else failure,
+                phases=Phases(queued=queued),
+                clock=clock if failure is None else None,
+            )
+            self.finish(_outcome(target, name, 0, ended))
+
+    async def _equip(self, shared: contextlib.ExitStack) -> Equipment:
+        """Get ready what all attempts share, until `shared` is closed.
 
         Raises:
             OSError: the program cannot be started, or the standard input cannot be read.
@@ -144,13 +143,21 @@ class Supervisor:
         run = self._run
         await self.log.open()
         client = await _client(run.ssh)
+        source: Source | None = None
         if run.stdin is not None:
-            self._source = await open_source(run.stdin)
+            source = await open_source(run.stdin)
+            shared.callback(source.close)
+        readers = make_readers(asyncio.get_running_loop())
+        shared.callback(readers.close)
+        store = Store(run.limits.memory)
+        shared.callback(store.close)
+        log_pipes = LogPipes()
+        shared.callback(log_pipes.close)
         command, secret = run.command, None
         # A program that is no OpenSSH client may do anything with a command: it gets it as it is.
         if run.on_stop is not OnStop.LEAVE and client.version is not None:
             secret = new_secret()
-            size = None if self._source is None else self._source.size
+            size = None if source is None else source.size
             command = wrap(command, secret=secret, on_stop=run.on_stop, grace=run.clocks.kill_after, stdin_size=size)
         return Equipment(
             run=run,
@@ -158,10 +165,11 @@ class Supervisor:
             command=command,
             secret=secret,
             common_argv=common_argv(run.ssh, client),
-            source=self._source,
+            source=source,
             environment=ssh_environment(os.environ),
             log_pipes=log_pipes,
-            store=self._store,
+            readers=readers,
+            store=store,
             flow=self._flow,
         )
 

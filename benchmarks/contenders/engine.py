@@ -113,7 +113,8 @@ def standard_loop(run: Callable[[], Coroutine[Any, Any, Figures]]) -> Figures:
 
 
 def _in_loop(run: Callable[[], Coroutine[Any, Any, Figures]], loop: str, watcher: str) -> Figures:
-    if sys.version_info < (3, 12) and watcher == "pidfd":
+    # 3.11's watcher with pidfds serves one loop only, that of the main thread: under uvloop it cannot serve ours.
+    if sys.version_info < (3, 12) and watcher == "pidfd" and loop == "asyncio":
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
     factory: Any = None
     if loop == "uvloop":

@@ -189,19 +189,22 @@ def _stall_context(result: Result, series: dict[str, list[Figures]], about: str)
         if name != "fan_out":
             result.add(f"longest stall, {about}: {name}", column(runs, "longest", _MS), "ms")
         result.add(f"p99 stall, {about}: {name}", column(runs, "p99", _MS), "ms")
+        pauses = column(runs, "collecting", _MS)
+        result.add(f"longest pause of the garbage collector, {about}: {name}", pauses, "ms")
 
 
 def _note_in_flight(result: Result, series: list[Figures], hosts: int, about: str) -> None:
+    possible = min(figures["possible"] for figures in series)
+    if possible < hosts:
+        result.notes.append(f"{about}: the fanout was lowered to {possible:,} by the limit on open files (ulimit -n)")
     least = min(figures["in_flight"] for figures in series)
-    if least < hosts:
-        result.notes.append(
-            f"{about}: {least:,} were in flight at once; the rest found no descriptors or came too late"
-        )
+    if least < min(hosts, possible):
+        result.notes.append(f"{about}: {least:,} were in flight at once, the first ended before the last was started")
 
 
 def _sleeper(hosts: int, directory: Path) -> str:
     """Return a stand-in that sleeps until the last of `hosts` has been started, on a slow machine too."""
-    return _script(directory, f"sleeper-{hosts}", _SLEEPER.format(seconds=1 + hosts * 0.005))
+    return _script(directory, f"sleeper-{hosts}", _SLEEPER.format(seconds=1 + hosts * 0.008))
 
 
 def _script(directory: Path, name: str, text: str) -> str:

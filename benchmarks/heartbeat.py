@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import time
 import tracemalloc
 
 __all__ = ["Heartbeat", "resident"]
@@ -20,24 +22,35 @@ def resident() -> int:
 
 
 class Heartbeat:
-    """Beats every millisecond between `start` and `stop`; keeps each beat's lateness and the memory's peak."""
+    """Beats every millisecond between `start` and `stop`.
+
+    It keeps each beat's lateness, the memory's peak, and the longest pause of the garbage collector.
+    """
 
     def __init__(self) -> None:
         self.late: list[float] = []
         self.peak = 0
+        self.collecting = 0.0
+        self._collection_began = 0.0
         self._loop = asyncio.get_running_loop()
         self._count = 0
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        self._due = self._loop.time() + _PERIOD
-        self._timer = self._loop.call_at(self._due, self._beat)
+        gc.callbacks.append(self._collected)
+        self._next()
 
     def stop(self) -> None:
         assert self._timer is not None
         self._timer.cancel()
         self._keep()
+        gc.callbacks.remove(self._collected)
+
+    def _next(self) -> None:
+        # uvloop's own clock counts whole milliseconds, and stands still within a turn of the loop.
+        self._due = time.monotonic() + _PERIOD
+        self._timer = self._loop.call_later(_PERIOD, self._beat)
 
     def _beat(self) -> None:
         self._keep()
@@ -45,10 +58,17 @@ class Heartbeat:
             held = tracemalloc.get_traced_memory()[0] if tracemalloc.is_tracing() else resident()
             self.peak = max(self.peak, held)
         self._count += 1
-        self.start()
+        self._next()
 
     def _keep(self) -> None:
-        self.late.append(max(0.0, self._loop.time() - self._due))
+        self.late.append(max(0.0, time.monotonic() - self._due))
+
+    def _collected(self, phase: str, _: object) -> None:
+        now = time.monotonic()
+        if phase == "start":
+            self._collection_began = now
+        else:
+            self.collecting = max(self.collecting, now - self._collection_began)
 
     @property
     def longest(self) -> float:

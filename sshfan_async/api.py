@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import deque
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 import anyio
 
 from sshfan_async.errors import InvalidSetting
 from sshfan_async.events import Event, HostFinished, HostOutput
-from sshfan_async.launch import command_text
 from sshfan_async.outcome import Outcome
 from sshfan_async.report import Report
-from sshfan_async.running import Running
-from sshfan_async.settings import Clocks, Limits, OnStop, Run, Ssh
+from sshfan_async.settings import Clocks, Limits, OnStop, Run, Ssh, command_text
 from sshfan_async.stdin import check_input
 from sshfan_async.targets import Target, targets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from sshfan_async.launch import Command
+    from sshfan_async.running import Running
+    from sshfan_async.settings import Command
     from sshfan_async.stdin import Input
 
-__all__ = ["events", "fan_out", "stream"]
+__all__ = ["checked_run", "events", "fan_out", "stream"]
 
 _SSH = Ssh()
 
@@ -74,9 +75,9 @@ async def fan_out(
         InvalidSetting: another argument cannot be used. Nothing has been started.
 
     """
-    run = _run(
-        hosts, command, user, fanout, timeout, connect_timeout, deadline, kill_after, retries, stdin, on_stop,
-        max_output, ssh,
+    run = checked_run(
+        hosts, command, user=user, fanout=fanout, timeout=timeout, connect_timeout=connect_timeout, deadline=deadline,
+        kill_after=kill_after, retries=retries, stdin=stdin, on_stop=on_stop, max_output=max_output, ssh=ssh,
     )  # fmt: skip
     outcomes: dict[Target, Outcome] = {}
 
@@ -84,9 +85,18 @@ async def fan_out(
         if isinstance(event, HostFinished):
             outcomes[event.outcome.target] = event.outcome
 
-    async with Running(run, emit) as running:
+    async with (await _engine())(run, emit) as running:
         await running.finished()
     return Report(tuple(outcomes[target] for target in run.targets), finished_at=time.time())
+
+
+async def _engine() -> type[Running]:
+    """Return what runs a run. It is loaded when first needed, and not on the loop: that takes 50 ms."""
+    if "sshfan_async.running" not in sys.modules:
+        await anyio.to_thread.run_sync(import_module, "sshfan_async.running")
+    from sshfan_async.running import Running
+
+    return Running
 
 
 def stream(
@@ -114,9 +124,9 @@ def stream(
     Leaving the block early ends the hosts that still run. A slow consumer holds nobody back. The arguments, and what
     is raised, are those of `fan_out`.
     """
-    run = _run(
-        hosts, command, user, fanout, timeout, connect_timeout, deadline, kill_after, retries, stdin, on_stop,
-        max_output, ssh,
+    run = checked_run(
+        hosts, command, user=user, fanout=fanout, timeout=timeout, connect_timeout=connect_timeout, deadline=deadline,
+        kill_after=kill_after, retries=retries, stdin=stdin, on_stop=on_stop, max_output=max_output, ssh=ssh,
     )  # fmt: skip
     return _stream(run)
 
@@ -130,7 +140,7 @@ async def _stream(run: Run) -> AsyncIterator[AsyncIterator[Outcome]]:
             send.send_nowait(event.outcome)
 
     with send, receive:
-        async with Running(run, emit) as running:
+        async with (await _engine())(run, emit) as running:
             running.add_done_callback(send.close)
             yield receive
 
@@ -161,9 +171,9 @@ def events(
     `timeout` and `deadline` stand still meanwhile. The outcomes keep the output too: `max_output=0` spares that.
     Leaving the block early ends the hosts that still run. The arguments, and what is raised, are those of `fan_out`.
     """
-    run = _run(
-        hosts, command, user, fanout, timeout, connect_timeout, deadline, kill_after, retries, stdin, on_stop,
-        max_output, ssh,
+    run = checked_run(
+        hosts, command, user=user, fanout=fanout, timeout=timeout, connect_timeout=connect_timeout, deadline=deadline,
+        kill_after=kill_after, retries=retries, stdin=stdin, on_stop=on_stop, max_output=max_output, ssh=ssh,
     )  # fmt: skip
     return _events(run)
 
@@ -171,7 +181,7 @@ def events(
 @asynccontextmanager
 async def _events(run: Run) -> AsyncIterator[AsyncIterator[Event]]:
     happenings = _Happenings()
-    async with Running(run, happenings.add, followed=True) as running:
+    async with (await _engine())(run, happenings.add, followed=True) as running:
         happenings.follow(running)
         yield happenings
 
@@ -226,21 +236,29 @@ class _Happenings:
         return event
 
 
-def _run(
+def checked_run(
     hosts: str | Target | Iterable[str | Target],
     command: Command,
-    user: str | None,
-    fanout: int | anyio.CapacityLimiter | None,
-    timeout: float | None,
-    connect_timeout: float | None,
-    deadline: float | None,
-    kill_after: float,
-    retries: int,
-    stdin: Input | None,
-    on_stop: str,
-    max_output: int | None,
-    ssh: Ssh,
+    *,
+    user: str | None = None,
+    fanout: int | anyio.CapacityLimiter | None = 64,
+    timeout: float | None = None,
+    connect_timeout: float | None = 30.0,
+    deadline: float | None = None,
+    kill_after: float = 10.0,
+    retries: int = 2,
+    stdin: Input | None = None,
+    on_stop: str = "kill",
+    max_output: int | None = None,
+    ssh: Ssh = _SSH,
 ) -> Run:
+    """Return the run that the arguments of `fan_out` describe, checked.
+
+    Raises:
+        InvalidTarget: a host, or `user`, cannot be used.
+        InvalidSetting: another argument cannot be used.
+
+    """
     if not isinstance(ssh, Ssh):
         raise InvalidSetting(f"ssh={ssh!r}: give Ssh(program=..., config_file=..., options=...)")
     if on_stop not in tuple(OnStop):

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Literal
 
 from anyio.lowlevel import RunVar
 
-from sshfan_async import sshlog
 from sshfan_async.child import Child
 from sshfan_async.launch import Client, target_argv
 from sshfan_async.outcome import Phase, Phases, Status
-from sshfan_async.sshlog import Ending, SshLog
+from sshfan_async.sshlog import Ending, SshLog, phases, strip_diagnostics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -257,7 +256,7 @@ class Attempt:
         queued = child.launched_at - self._enqueued_at
         return Ended(
             ending=ending,
-            phases=sshlog.phases(log.stamps, child.launched_at, ended_at, queued),
+            phases=phases(log.stamps, child.launched_at, ended_at, queued),
             started_at=started_at,
             clock=None if self._cause == "stop" else self._cause,
             remote=_remote(ending, child),
@@ -295,9 +294,9 @@ def _tail(kept: bytes | Spilled) -> bytes:
 def _own(kept: bytes | Spilled, ending: Ending) -> bytes | Spilled:
     """Return the command's part of its standard error: without what ssh added when the connection ended."""
     if isinstance(kept, bytes):
-        return sshlog.strip_diagnostics(kept, ending)
+        return strip_diagnostics(kept, ending)
     tail = kept.tail(_TAIL)
-    return kept.without_last(len(tail) - len(sshlog.strip_diagnostics(tail, ending)))
+    return kept.without_last(len(tail) - len(strip_diagnostics(tail, ending)))
 
 
 def _with_wrapper(ending: Ending, child: Child) -> Ending:

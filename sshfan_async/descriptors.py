@@ -43,8 +43,10 @@ class DescriptorBudget:
         """
         waiter = _Waiter(asyncio.get_running_loop(), asyncio.Event(), count, room)
         with self._lock:
+            if not self._waiters and self._fits(waiter):
+                self._leased += count
+                return
             self._waiters.append(waiter)
-            self._serve()
         try:
             await waiter.served.wait()
         except BaseException:
@@ -62,13 +64,13 @@ class DescriptorBudget:
             self._leased -= count
             self._serve()
 
+    def _fits(self, waiter: _Waiter) -> bool:
+        return self._leased == 0 or self._leased + waiter.count <= waiter.room
+
     def _serve(self) -> None:
         """Give those whose turn it is what they wait for; only with the lock held."""
-        while self._waiters:
-            waiter = self._waiters[0]
-            if self._leased > 0 and self._leased + waiter.count > waiter.room:
-                return
-            self._waiters.popleft()
+        while self._waiters and self._fits(self._waiters[0]):
+            waiter = self._waiters.popleft()
             # A loop that was closed meanwhile has nobody waiting in it.
             with contextlib.suppress(RuntimeError):
                 waiter.loop.call_soon_threadsafe(waiter.served.set)

@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from sshfan_async.errors import InvalidSetting
 from sshfan_async.sshlog import Style
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sshfan_async.settings import Ssh
     from sshfan_async.targets import Target
 
-__all__ = ["Client", "Command", "command_text", "common_argv", "ssh_environment", "target_argv"]
-
-Command: TypeAlias = str | Sequence[str]
-"""Text for the remote shell as it is, or a sequence of arguments that is quoted for it."""
+__all__ = ["Client", "common_argv", "ssh_environment", "target_argv"]
 
 _VERSION = re.compile(r"\bOpenSSH_(?:[A-Za-z]+_)*(\d{1,3})\.(\d{1,3})")
 
@@ -90,30 +86,6 @@ class Client:
     def style(self) -> Style:
         """How this client is asked for its log."""
         return Style.LOGVERBOSE if self.version is not None and self.version >= (8, 5) else Style.DEBUG1
-
-
-def command_text(command: Command) -> str:
-    """Return `command` as the one text that the remote shell gets.
-
-    Raises:
-        InvalidSetting: it is empty (ssh would start a login shell), holds a NUL, or is neither text nor a sequence.
-
-    """
-    if isinstance(command, str):
-        text = command
-    elif isinstance(command, Sequence) and all(isinstance(each, str) for each in command):
-        text = shlex.join(command)
-    else:
-        raise InvalidSetting(f"command {command!r}: give text, or a sequence of texts")
-    if text == "":
-        raise InvalidSetting("the command is empty: ssh would start a login shell instead")
-    if "\0" in text:
-        raise InvalidSetting("the command holds a NUL character, which no program's argument can hold")
-    try:
-        os.fsencode(text)
-    except UnicodeEncodeError as error:
-        raise InvalidSetting(f"the command cannot be encoded: {error}") from None
-    return text
 
 
 def common_argv(ssh: Ssh, client: Client) -> tuple[str, ...]:

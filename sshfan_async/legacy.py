@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import CancelledError
 from functools import partial
-from typing import Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from sshfan_async.api import fan_out
 from sshfan_async.errors import InvalidSetting, InvalidTarget
 from sshfan_async.outcome import Outcome, Status
-from sshfan_async.running import standard_portal
 from sshfan_async.targets import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from concurrent.futures import Future
+
+    from sshfan_async.report import Report
 
 __all__ = ["STATUS_FAIL", "STATUS_SUCC", "HostResult", "RunResult", "run"]
 
@@ -73,8 +81,7 @@ def run(hostname: str | Iterable[str], command: str, user: str | None = None, **
             refused[name] = str(error)
     defaults: dict[str, Any] = {"fanout": None, "connect_timeout": None, "on_stop": "leave"}
     call = partial(fan_out, accepted.values(), command, user=None if user == "" else user, **{**defaults, **options})
-    with standard_portal() as portal:
-        report = portal.call(call)
+    report = _call(call)
     return {
         "ts": time.time(),
         "cmd": command,
@@ -82,6 +89,42 @@ def run(hostname: str | Iterable[str], command: str, user: str | None = None, **
             name: _result(report[accepted[name]]) if name in accepted else _refusal(refused[name]) for name in names
         },
     }
+
+
+def _call(function: Callable[[], Awaitable[Report]]) -> Report:
+    """Await `function` on a loop of its own; Ctrl-C, however often, is raised when all hosts have been ended."""
+    from sshfan_async.running import standard_portal  # the engine: loaded when first needed
+
+    interrupted = False
+    answer: Future[Report] | None = None
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        if answer is not None:
+            answer.cancel()
+
+    # An application's own handler stays as it is, and other threads get no signals (signal(2)).
+    ours = threading.current_thread() is threading.main_thread() and (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if ours:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        with standard_portal() as portal:
+            answer = portal.start_task_soon(function)
+            if interrupted:
+                answer.cancel()
+            report = answer.result()
+    except CancelledError:
+        if not interrupted:
+            raise
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interrupted:
+        raise KeyboardInterrupt
+    return report
 
 
 def _names(hostname: object) -> list[str]:

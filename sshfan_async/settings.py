@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
     from sshfan_async.stdin import Input
     from sshfan_async.targets import Target
 
-__all__ = ["Clocks", "Limits", "OnStop", "OptionValue", "Run", "Ssh"]
+__all__ = ["Clocks", "Command", "Limits", "OnStop", "OptionValue", "Run", "Ssh", "command_text"]
 
 OptionValue: TypeAlias = str | int | bool | Sequence[str]
 """A value of an ssh option: text, a number, True and False for yes and no, or several values of one key."""
+
+Command: TypeAlias = str | Sequence[str]
+"""Text for the remote shell as it is, or a sequence of arguments that is quoted for it."""
 
 _OPTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 
@@ -163,6 +167,30 @@ class Limits:
         _check_count("memory", self.memory, least=0)
         if self.max_output is not None:
             _check_count("max_output", self.max_output, least=0)
+
+
+def command_text(command: Command) -> str:
+    """Return `command` as the one text that the remote shell gets.
+
+    Raises:
+        InvalidSetting: it is empty (ssh would start a login shell), holds a NUL, or is neither text nor a sequence.
+
+    """
+    if isinstance(command, str):
+        text = command
+    elif isinstance(command, Sequence) and all(isinstance(each, str) for each in command):
+        text = shlex.join(command)
+    else:
+        raise InvalidSetting(f"command {command!r}: give text, or a sequence of texts")
+    if text == "":
+        raise InvalidSetting("the command is empty: ssh would start a login shell instead")
+    if "\0" in text:
+        raise InvalidSetting("the command holds a NUL character, which no program's argument can hold")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise InvalidSetting(f"the command cannot be encoded: {error}") from None
+    return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

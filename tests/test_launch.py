@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sshfan_async import InvalidSetting, Ssh, Target
-from sshfan_async.launch import Client, command_text, common_argv, ssh_environment, target_argv
+from sshfan_async.launch import Client, common_argv, ssh_environment, target_argv
+from sshfan_async.settings import command_text
 from sshfan_async.sshlog import Style
 
 if TYPE_CHECKING:

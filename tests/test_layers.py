@@ -26,6 +26,8 @@ LAYERS = (
     "logpipe",
     "descriptors",
     "watchdog",
+    "readers",
+    "flow",
     "child",
     "pacing",
     "runlog",

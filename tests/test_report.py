@@ -112,7 +112,9 @@ def test_raise_for_failures_names_the_first_few() -> None:
 
 def test_json_tells_all_of_an_outcome() -> None:
     text = report(
-        outcome("web1", Status.FAILED, exit_code=3, phase=Phase.CLOSE, stdout_kept="ä\n".encode(), stderr_kept=b"\xff")
+        outcome(
+            "web1", Status.FAILED, exit_code=3, phase=Phase.CLOSE, stdout_kept="ä\n".encode(), stderr_kept=b"\xff"
+        )
     ).to_json()
     told = json.loads(text)
     assert (told["exit_code"], told["counts"]) == (1, {"failed": 1})

@@ -48,7 +48,9 @@ def test_silent_and_without_structlog_where_nobody_listens() -> None:
 
 
 def test_events_of_run_and_hosts_carry_the_runs_id(fleet: SshdFleet, caplog: pytest.LogCaptureFixture) -> None:
-    said = run_script(f"{RUN}\nlogging.basicConfig(level=logging.INFO, format='%(name)s %(levelname)s %(message)s')\ngo()")
+    said = run_script(
+        f"{RUN}\nlogging.basicConfig(level=logging.INFO, format='%(name)s %(levelname)s %(message)s')\ngo()"
+    )
     lines = said.splitlines()
     assert all(line.startswith("sshfan_async INFO event=") for line in lines)
     assert len({line.partition("run=")[2][:10] for line in lines}) == 1
@@ -72,7 +74,9 @@ def test_warnings_only_where_only_warnings_are_wanted() -> None:
 
 
 def test_command_and_output_are_never_told() -> None:
-    said = run_script(f"{RUN}\nlogging.basicConfig(level=logging.DEBUG)\nlogging.getLogger('asyncio').disabled = True\ngo()")
+    said = run_script(
+        f"{RUN}\nlogging.basicConfig(level=logging.DEBUG)\nlogging.getLogger('asyncio').disabled = True\ngo()"
+    )
     assert "run finished" in said
     assert "SECRET" not in said
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.heartbeat import Heartbeat, resident
 from benchmarks.measure import Figures, RunFailed
 from sshfan_async import Ssh, fan_out
+from sshfan_async.child import DESCRIPTORS
+from sshfan_async.descriptors import BUDGET
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -45,7 +47,12 @@ def fan_out_run(
         )
         if not report.ok:
             raise RunFailed(report.not_ok[0].reason)
-        return {**figures, "in_flight": _in_flight(report), "errors": _stamp_errors(report)}
+        return {
+            **figures,
+            "in_flight": _in_flight(report),
+            "possible": BUDGET.room() // DESCRIPTORS,
+            "errors": _stamp_errors(report),
+        }
 
     figures = _in_loop(run, loop, watcher)
     del ballast
@@ -144,7 +151,12 @@ async def _measured(work: Callable[[], Awaitable[Any]], *, beat: bool, trace: bo
     }
     if heart is not None:
         heart.stop()
-        figures |= {"longest": heart.longest, "p99": heart.p99, "memory": heart.peak - memory}
+        figures |= {
+            "longest": heart.longest,
+            "p99": heart.p99,
+            "collecting": heart.collecting,
+            "memory": heart.peak - memory,
+        }
     return figures, value
 
 

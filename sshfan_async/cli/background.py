@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 from typing import TYPE_CHECKING
 
+from sshfan_async.cli.process import watch_children
 from sshfan_async.running import Running, standard_portal
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class BackgroundRun:
 
     async def _go(self) -> None:
         try:
+            watch_children()
             async with Running(self._run, self._events.put) as running:
                 await running.finished()
         finally:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sshfan_async.cli.background import BackgroundRun
 from sshfan_async.cli.lines import for_pipe, for_terminal
 from sshfan_async.cli.output import STDERR, STDOUT, OutputClosed, write
-from sshfan_async.cli.process import prepare_for_children
+from sshfan_async.cli.process import raise_file_limit
 from sshfan_async.cli.progress import Progress
 from sshfan_async.cli.signals import StopSignals
 from sshfan_async.events import HostFinished
@@ -51,7 +51,7 @@ def execute(run: Run, console: Console) -> Conclusion:
 
     `console` is that of stderr, where the progress goes if it is a terminal.
     """
-    prepare_for_children()
+    raise_file_limit()
     began = time.monotonic()
     view = _View(console, len(run.targets))
     outcomes: dict[Target, Outcome] = {}

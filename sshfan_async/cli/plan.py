@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sshfan_async.launch import command_text
-from sshfan_async.settings import Clocks, Limits, OnStop, Run
-from sshfan_async.targets import Target, targets
+from sshfan_async.api import checked_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sshfan_async.settings import Ssh
+    from sshfan_async.settings import Run, Ssh
+    from sshfan_async.targets import Target
 
 __all__ = ["plan"]
 
@@ -32,17 +31,14 @@ def plan(
         InvalidTarget, InvalidSetting: nothing has been started.
 
     """
-    if user is not None:
-        Target("any", user=user)  # refuses an impossible name here, once for all
-    return Run(
-        targets=targets(hosts),
-        command=command_text(command),
+    return checked_run(
+        hosts,
+        command,
         user=user,
+        fanout=fanout,
+        connect_timeout=_bound(connect_timeout),
+        timeout=_bound(timeout),
         ssh=ssh,
-        clocks=Clocks(connect_timeout=_bound(connect_timeout), timeout=_bound(timeout)),
-        limits=Limits(fanout=fanout),
-        stdin=None,
-        on_stop=OnStop.KILL,
     )
 
 

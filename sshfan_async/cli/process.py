@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["discard_standard_output", "open_standard_descriptors", "prepare_for_children"]
+__all__ = ["discard_standard_output", "open_standard_descriptors", "raise_file_limit", "watch_children"]
 
 _ENOUGH_FILES = 65536
 """Some programs close every descriptor up to the limit before they start another: more would cost them dearly."""
@@ -30,18 +30,27 @@ def discard_standard_output() -> None:
     os.close(null)
 
 
-def prepare_for_children() -> None:
-    """Raise the soft limit on open files, and on CPython 3.11 see children end without a thread for each."""
+def raise_file_limit() -> None:
+    """Raise the soft limit on open files as far as the hard one allows; our children inherit it."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def watch_children() -> None:
+    """On CPython 3.11, see the running loop's children end without a thread for each; call it in that loop.
+
+    From 3.12 on asyncio does so by itself.
+    """
     if sys.version_info < (3, 12) and _has_pidfd():
         import asyncio
 
-        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+        watcher = asyncio.PidfdChildWatcher()
+        watcher.attach_loop(asyncio.get_running_loop())
+        asyncio.set_child_watcher(watcher)
 
 
 def _has_pidfd() -> bool:

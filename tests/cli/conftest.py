@@ -1,38 +1,18 @@
 from __future__ import annotations
 
-import os
-import select
 import subprocess
-import sys
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
+from cli_program import LIMIT, PROGRAM, Doorbell, environment
 
-import sshfan_async
 from sshfan_async.testing import SshdFleet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
-LIMIT = 40.0
-PROGRAM = [sys.executable, "-m", "sshfan_async"]
-
-
-class Sshfan(Protocol):
-    """`sshfan(*arguments)`: the real program, run to its end without a terminal."""
-
-    def __call__(self, *arguments: str, env: Mapping[str, str] = ...) -> subprocess.CompletedProcess[bytes]: ...
-
-
-class Start(Protocol):
-    def __call__(self, *arguments: str, before: Sequence[str] = ...) -> subprocess.Popen[bytes]: ...
-
-
-def environment(**more: str) -> dict[str, str]:
-    inherited = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
-    return {**inherited, "PYTHONPATH": str(Path(sshfan_async.__file__).parent.parent), **more}
+    from cli_program import Sshfan, Start
 
 
 @pytest.fixture(scope="session")
@@ -41,28 +21,6 @@ def fleet() -> Iterator[SshdFleet]:
         running.add_host("closed1", options={"HostName": "127.0.0.1", "Port": "1"})
         running.add_host("closed2", options={"HostName": "127.0.0.1", "Port": "1"})
         yield running
-
-
-class Doorbell:
-    """A FIFO: remote commands ring it by `echo > {bell}`."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        os.mkfifo(path)
-        self._descriptor = os.open(path, os.O_RDWR)  # a writer of our own: no end of file between two rings
-
-    def __str__(self) -> str:
-        return str(self._path)
-
-    def wait(self, rings: int = 1) -> None:
-        deadline = time.monotonic() + LIMIT
-        while rings > 0:
-            ready, _, _ = select.select([self._descriptor], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, "the remote command has not begun"
-            rings -= len(os.read(self._descriptor, rings))
-
-    def close(self) -> None:
-        os.close(self._descriptor)
 
 
 @pytest.fixture
@@ -118,17 +76,3 @@ def on_fleet(fleet: SshdFleet, sshfan: Sshfan) -> Sshfan:
         return sshfan("--ssh-config", str(fleet.ssh_config), *arguments, env=env or {})
 
     return run
-
-
-def ssh_children(fleet: SshdFleet) -> list[int]:
-    """The ssh clients of the fleet that run now."""
-    wanted = os.fsencode(fleet.ssh_config)
-    found = []
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = (directory / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if Path(os.fsdecode(arguments[0])).name == "ssh" and wanted in arguments:
-            found.append(int(directory.name))
-    return found

@@ -6,14 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import LIMIT, PROGRAM, environment
+from cli_program import LIMIT, PROGRAM, environment
 
 import sshfan_async
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Sshfan
+    from cli_program import Sshfan
 
     from sshfan_async.testing import SshdFleet
 

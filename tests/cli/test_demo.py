@@ -5,13 +5,13 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING
 
-from conftest import LIMIT, PROGRAM, environment
-from terminal import Terminal
+from cli_program import LIMIT, PROGRAM, environment
+from cli_terminal import Terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Doorbell, Sshfan
+    from cli_program import Doorbell, Sshfan
 
 
 def test_some_hosts_misbehave_on_purpose_and_the_demo_is_a_success(sshfan: Sshfan, tmp_path: Path) -> None:

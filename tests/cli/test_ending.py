@@ -7,12 +7,12 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import LIMIT, PROGRAM, environment, ssh_children
+from cli_program import LIMIT, PROGRAM, environment, ssh_children
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Doorbell, Start
+    from cli_program import Doorbell, Start
 
     from sshfan_async.testing import SshdFleet
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import LIMIT, ssh_children
+from cli_program import LIMIT, ssh_children
 
 if TYPE_CHECKING:
-    from conftest import Doorbell, Start
+    from cli_program import Doorbell, Start
 
     from sshfan_async.testing import SshdFleet
 

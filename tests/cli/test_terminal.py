@@ -5,7 +5,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from terminal import Terminal, played
+from cli_terminal import Terminal, played
 
 if TYPE_CHECKING:
     from sshfan_async.testing import SshdFleet

@@ -13,7 +13,7 @@ import termios
 import time
 from typing import TYPE_CHECKING, Self
 
-from conftest import LIMIT, PROGRAM, environment
+from cli_program import LIMIT, PROGRAM, environment
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -1,0 +1,72 @@
+"""The real program as a subprocess, and what its tests need around it."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import sshfan_async
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Mapping, Sequence
+
+    from sshfan_async.testing import SshdFleet
+
+LIMIT = 40.0
+PROGRAM = [sys.executable, "-m", "sshfan_async"]
+
+
+class Sshfan(Protocol):
+    """`sshfan(*arguments)`: the real program, run to its end without a terminal."""
+
+    def __call__(self, *arguments: str, env: Mapping[str, str] = ...) -> subprocess.CompletedProcess[bytes]: ...
+
+
+class Start(Protocol):
+    def __call__(self, *arguments: str, before: Sequence[str] = ...) -> subprocess.Popen[bytes]: ...
+
+
+def environment(**more: str) -> dict[str, str]:
+    inherited = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+    return {**inherited, "PYTHONPATH": str(Path(sshfan_async.__file__).parent.parent), **more}
+
+
+class Doorbell:
+    """A FIFO: remote commands ring it by `echo > {bell}`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        os.mkfifo(path)
+        self._descriptor = os.open(path, os.O_RDWR)  # a writer of our own: no end of file between two rings
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def wait(self, rings: int = 1) -> None:
+        deadline = time.monotonic() + LIMIT
+        while rings > 0:
+            ready, _, _ = select.select([self._descriptor], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, "the remote command has not begun"
+            rings -= len(os.read(self._descriptor, rings))
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def ssh_children(fleet: SshdFleet) -> list[int]:
+    """The ssh clients of the fleet that run now."""
+    wanted = os.fsencode(fleet.ssh_config)
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (directory / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if Path(os.fsdecode(arguments[0])).name == "ssh" and wanted in arguments:
+            found.append(int(directory.name))
+    return found

@@ -1,0 +1,468 @@
+"""`fan_out` and `stream`, against real hosts; on each kind of event loop where the loop matters."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from processes import PATIENCE, children, descriptors, until
+
+from sshfan_async import InvalidSetting, InvalidTarget, Outcome, Phase, Ssh, Status, Target, fan_out, stream
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from sshfan_async.testing import SshdFleet
+
+    NewLoop = Callable[[], asyncio.AbstractEventLoop]
+
+
+def on(new_loop: NewLoop, function: Callable[[], Awaitable[Any]]) -> Any:
+    """Run `function` on a loop of that kind; nothing may be left on it or open."""
+
+    async def main() -> Any:
+        before = descriptors()
+        try:
+            return await function()
+        finally:
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+            assert descriptors().keys() == before.keys()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(asyncio.sleep(0))
+        return runner.run(main())
+
+
+def statuses(outcomes: Any) -> list[Status]:
+    return [outcome.status for outcome in outcomes]
+
+
+# fan_out
+
+
+def test_report_is_in_the_order_given(fleet: SshdFleet, new_loop: NewLoop) -> None:
+    hosts = ["node003", Target("node001"), "node003", "node002"]
+
+    async def main() -> Any:
+        return await fan_out(hosts, "echo hello; echo error >&2", ssh=fleet.ssh)
+
+    report = on(new_loop, main)
+    assert [outcome.host for outcome in report] == ["node003", "node001", "node002"]
+    assert report.ok
+    assert {(outcome.stdout, outcome.stderr) for outcome in report} == {(b"hello\n", b"error\n")}
+
+
+async def test_arguments_are_quoted(fleet: SshdFleet) -> None:
+    report = await fan_out("node001", ["printf", "%s|", "a b", "$HOME", "it's"], ssh=fleet.ssh)
+    assert report["node001"].stdout == b"a b|$HOME|it's|"
+
+
+async def test_no_hosts_are_an_empty_report() -> None:
+    report = await fan_out([], "true")
+    assert len(report) == 0
+    assert report.ok
+
+
+@pytest.mark.parametrize("code", [1, 2, 127, 254, 255])
+async def test_exit_code_is_the_commands_own(fleet: SshdFleet, code: int) -> None:
+    outcome = (await fan_out("node001", f"exit {code}", ssh=fleet.ssh))["node001"]
+    assert (outcome.status, outcome.exit_code, outcome.sent) == (Status.FAILED, code, True)
+
+
+async def test_phases_add_up_and_name_the_slow_one(fleet: SshdFleet) -> None:
+    outcome = (await fan_out("node001", "sleep 0.5", ssh=fleet.ssh))["node001"]
+    phases = dict(outcome.phases)
+    assert list(phases) == list(Phase)
+    assert sum(seconds for phase, seconds in phases.items() if phase is not Phase.QUEUED) == pytest.approx(
+        outcome.elapsed, abs=0.001
+    )
+    assert 0.5 <= phases[Phase.RUN] < 0.6
+
+
+async def test_outcomes_and_reports_pickle(fleet: SshdFleet) -> None:
+    report = await fan_out(["node001", "node002"], "echo hello", ssh=fleet.ssh)
+    assert pickle.loads(pickle.dumps(report)) == report
+    assert pickle.loads(pickle.dumps(report["node001"])).stdout == b"hello\n"
+
+
+async def test_output_beyond_max_output_is_counted(fleet: SshdFleet) -> None:
+    command = "head -c 300000 /dev/zero; head -c 10 /dev/zero >&2"
+    outcome = (await fan_out("node001", command, max_output=1000, ssh=fleet.ssh))["node001"]
+    assert (len(outcome.stdout), outcome.stdout_dropped) == (1000, 299_000)
+    assert (len(outcome.stderr), outcome.stderr_dropped) == (10, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"hosts": "-oProxyCommand=x"}, InvalidTarget, "-oProxyCommand=x"),
+        ({"hosts": ["web1", "a b"]}, InvalidTarget, "'a b'"),
+        ({"hosts": "web[1-3]"}, InvalidTarget, "nodes"),
+        ({"hosts": None}, InvalidTarget, "None"),
+        ({"user": "-l"}, InvalidTarget, "-l"),
+        ({"user": ""}, InvalidTarget, "empty"),
+        ({"command": ""}, InvalidSetting, "command"),
+        ({"timeout": 0}, InvalidSetting, "timeout=0"),
+        ({"fanout": 0}, InvalidSetting, "fanout=0"),
+        ({"stdin": 7}, InvalidSetting, "stdin=7"),
+        ({"on_stop": "stop"}, InvalidSetting, "on_stop='stop'"),
+        ({"on_stop": None}, InvalidSetting, "on_stop=None"),
+        ({"on_stop": ["kill"]}, InvalidSetting, "on_stop="),
+        ({"max_output": -1}, InvalidSetting, "max_output=-1"),
+        ({"ssh": "ssh"}, InvalidSetting, "ssh='ssh'"),
+    ],
+)
+async def test_impossible_argument_is_refused_before_anything_starts(
+    tmp_path: Path, stand_in: Callable[..., Ssh], arguments: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    ssh = stand_in(f"touch {tmp_path}/started")
+    given = {"hosts": "web1", "command": "true", "ssh": ssh, **arguments}
+    with pytest.raises(error) as caught:
+        await fan_out(**given)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(error):
+        stream(**given)
+    assert not (tmp_path / "started").exists()
+
+
+# one host that hangs
+
+
+def test_hanging_host_keeps_nobody_elses_result(fleet: SshdFleet, new_loop: NewLoop, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    os.mkfifo(release)
+    fleet.add_host("hanging", options={"User": "root"} if os.geteuid() == 0 else {})
+
+    async def main() -> list[str]:
+        order = []
+        command = f'[ "$SSHFAN_HANGS" ] && cat {release}; true'
+        fleet.add_host("hanging", options={"SetEnv": "SSHFAN_HANGS=1"})
+        async with stream(["hanging", "node001", "node002"], command, ssh=fleet.ssh) as outcomes:
+            async for outcome in outcomes:
+                order.append(outcome.host)
+                if len(order) == 2:
+                    with release.open("w"):
+                        pass
+        return order
+
+    order = on(new_loop, main)
+    assert sorted(order[:2]) == ["node001", "node002"]
+    assert order[2] == "hanging"
+
+
+def test_timeout_ends_a_hanging_host(fleet: SshdFleet, new_loop: NewLoop) -> None:
+    async def main() -> Any:
+        return await fan_out("node001", "echo so far; echo err >&2; sleep 60", timeout=0.5, ssh=fleet.ssh)
+
+    began = time.monotonic()
+    outcome = on(new_loop, main)["node001"]
+    assert time.monotonic() - began < 5
+    assert (outcome.status, outcome.clock, outcome.phase, outcome.sent) == ("timed_out", "timeout", "run", True)
+    assert outcome.reason == "timed out after 0.5 s in run"
+    assert (outcome.stdout, outcome.stderr) == (b"so far\n", b"err\n")
+    assert outcome.phases.run == pytest.approx(0.5, abs=0.1)
+
+
+# stream
+
+
+def test_outcomes_come_as_the_hosts_end(stand_in: Callable[..., Ssh], new_loop: NewLoop, tmp_path: Path) -> None:
+    # Each host waits for the files of those before it in this order.
+    order = ["web3", "web1", "web4", "web2"]
+    waits = {host: order[index - 1] if index else None for index, host in enumerate(order)}
+    cases = "".join(
+        f"*' {host} '*) while [ ! -e {tmp_path}/{before} ]; do sleep 0.01; done;;\n"
+        for host, before in waits.items()
+        if before
+    )
+    ssh = stand_in(f'case " $* " in {cases} esac')
+
+    async def main() -> list[str]:
+        seen = []
+        async with stream(sorted(order), "true", ssh=ssh) as outcomes:
+            async for outcome in outcomes:
+                seen.append(outcome.host)
+                (tmp_path / outcome.host).touch()
+        return seen
+
+    assert on(new_loop, main) == order
+
+
+def test_slow_consumer_holds_nobody_back(stand_in: Callable[..., Ssh], new_loop: NewLoop, tmp_path: Path) -> None:
+    ssh = stand_in(f"echo x >>{tmp_path}/ended")
+
+    async def main() -> list[Outcome]:
+        async with stream([f"web{n}" for n in range(20)], "true", fanout=2, ssh=ssh) as outcomes:
+            await until(lambda: (tmp_path / "ended").exists() and (tmp_path / "ended").stat().st_size == 40)
+            return [outcome async for outcome in outcomes]
+
+    assert len(on(new_loop, main)) == 20
+
+
+def test_leaving_the_block_early_ends_the_others(
+    stand_in: Callable[..., Ssh], new_loop: NewLoop, tmp_path: Path
+) -> None:
+    ssh = stand_in('case " $* " in *" web1 "*) exit;; esac; exec sleep 60')
+
+    async def main() -> None:
+        async with stream([f"web{n}" for n in range(10)], "true", ssh=ssh) as outcomes:
+            async for outcome in outcomes:
+                assert outcome.host == "web1"
+                break
+
+    began = time.monotonic()
+    on(new_loop, main)
+    assert time.monotonic() - began < 5
+
+
+def test_exception_in_the_body_passes_and_leaves_nothing(stand_in: Callable[..., Ssh], new_loop: NewLoop) -> None:
+    ssh = stand_in("exec sleep 60")
+
+    async def main() -> None:
+        async with stream(["web1", "web2"], "true", ssh=ssh):
+            await until(lambda: len(children()) >= 2)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        on(new_loop, main)
+
+
+def test_exception_at_once_leaves_nothing(stand_in: Callable[..., Ssh], new_loop: NewLoop) -> None:
+    ssh = stand_in("exec sleep 60")
+
+    async def main() -> None:
+        async with stream(["web1", "web2"], "true", ssh=ssh):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        on(new_loop, main)
+
+
+def test_iterator_closed_by_the_consumer_ends_quietly(stand_in: Callable[..., Ssh], new_loop: NewLoop) -> None:
+    ssh = stand_in("sleep 0.05")
+
+    async def main() -> None:
+        async with stream(["web1", "web2"], "true", fanout=1, ssh=ssh) as outcomes:
+            await outcomes.aclose()  # type: ignore[attr-defined]
+            await asyncio.sleep(0.1)
+
+    on(new_loop, main)
+
+
+# cancellation
+
+
+async def _cancel_task(work: Callable[[], Awaitable[Any]], ready: Callable[[], object]) -> None:
+    task = asyncio.ensure_future(work())
+    await until(ready)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def _cancel_twice(work: Callable[[], Awaitable[Any]], ready: Callable[[], object]) -> None:
+    task = asyncio.ensure_future(work())
+    await until(ready)
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def _cancel_in_every_turn(work: Callable[[], Awaitable[Any]], ready: Callable[[], object]) -> None:
+    task = asyncio.ensure_future(work())
+    await until(ready)
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    assert task.cancelled()
+
+
+async def _cancel_scope(work: Callable[[], Awaitable[Any]], ready: Callable[[], object]) -> None:
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
+
+            async def cancel() -> None:
+                await until(ready)
+                scope.cancel()
+
+            group.start_soon(cancel)
+            await work()
+    assert scope.cancelled_caught
+
+
+async def _native_timeout(work: Callable[[], Awaitable[Any]], ready: Callable[[], object]) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await work()
+
+
+async def _task_group(work: Callable[[], Awaitable[Any]], ready: Callable[[], object]) -> None:
+    async def fail() -> None:
+        await until(ready)
+        raise ZeroDivisionError
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work())  # type: ignore[arg-type]
+            group.create_task(fail())
+    assert caught.value.subgroup(ZeroDivisionError) is not None
+
+
+@pytest.mark.parametrize(
+    "cancel", [_cancel_task, _cancel_twice, _cancel_in_every_turn, _cancel_scope, _native_timeout, _task_group]
+)
+def test_cancellation_ends_all_children_first(
+    stand_in: Callable[..., Ssh], new_loop: NewLoop, tmp_path: Path, cancel: Any
+) -> None:
+    started = tmp_path / "started"
+    ssh = stand_in(f"echo $$ >>{started}; exec sleep 60")
+
+    def all_started() -> bool:
+        return started.exists() and len(started.read_text().split()) == 4
+
+    async def main() -> None:
+        hosts = [f"web{n}" for n in range(10)]
+        before = children()
+        await cancel(lambda: fan_out(hosts, "true", fanout=4, ssh=ssh), all_started)
+        assert children() == before
+
+    began = time.monotonic()
+    on(new_loop, main)
+    assert time.monotonic() - began < 5
+
+
+def test_cancellation_at_any_turn_of_the_loop_leaves_nothing(stand_in: Callable[..., Ssh], new_loop: NewLoop) -> None:
+    ssh = stand_in("exec sleep 60")
+
+    async def main() -> None:
+        before = children()
+        await fan_out("web1", "true", ssh=ssh, timeout=0.01)  # the program is known from now on
+        for turns in range(60):
+            task = asyncio.ensure_future(fan_out(["web1", "web2", "web3"], "true", ssh=ssh))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                async with asyncio.timeout(PATIENCE):
+                    await task
+            assert children() == before
+
+    on(new_loop, main)
+
+
+async def test_cancellation_of_every_task_of_the_loop_leaves_nothing(stand_in: Callable[..., Ssh]) -> None:
+    # What a service's shutdown does; our own tasks are among them.
+    ssh = stand_in("exec sleep 60")
+    await fan_out("web1", "true", ssh=ssh, timeout=0.01)
+    before, open_before = children(), descriptors()
+    for turns in range(60):
+        others = asyncio.all_tasks()
+        task = asyncio.ensure_future(fan_out(["web1", "web2", "web3"], "true", ssh=ssh))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for each in asyncio.all_tasks() - others:
+            each.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(PATIENCE):
+                await task
+        assert asyncio.all_tasks() == others
+        await until(lambda: children() == before)
+    assert descriptors().keys() == open_before.keys()
+
+
+def test_stopped_stream_has_an_outcome_for_each_host(
+    stand_in: Callable[..., Ssh], new_loop: NewLoop, tmp_path: Path
+) -> None:
+    started = tmp_path / "started"
+    ssh = stand_in(f"echo $$ >>{started}; exec sleep 60")
+    seen: list[Outcome] = []
+
+    async def main() -> None:
+        async with stream([f"web{n}" for n in range(5)], "true", fanout=2, ssh=ssh) as outcomes:
+            await until(lambda: started.exists() and len(started.read_text().split()) == 2)
+            running = outcomes
+            task = asyncio.current_task()
+            assert task is not None
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await anyio.sleep(0)
+        seen.extend([outcome async for outcome in running])
+
+    with pytest.raises(anyio.ClosedResourceError):
+        on(new_loop, main)
+
+
+# a shared limiter
+
+
+def test_limiter_bounds_two_runs_together(stand_in: Callable[..., Ssh], new_loop: NewLoop, tmp_path: Path) -> None:
+    ssh = stand_in(f"mkdir {tmp_path}/on-$$; ls -d {tmp_path}/on-* | wc -l; sleep 0.02; rmdir {tmp_path}/on-$$")
+
+    async def main() -> list[Any]:
+        limiter = anyio.CapacityLimiter(3)
+        hosts = [f"web{n}" for n in range(10)]
+        reports = await asyncio.gather(*(fan_out(hosts, "true", fanout=limiter, ssh=ssh) for _ in range(2)))
+        assert limiter.borrowed_tokens == 0
+        return reports
+
+    reports = on(new_loop, main)
+    together = [int(outcome.stdout) for report in reports for outcome in report]
+    assert len(together) == 20
+    assert max(together) == 3
+
+
+def test_limiter_is_free_again_after_cancellation(stand_in: Callable[..., Ssh], new_loop: NewLoop) -> None:
+    ssh = stand_in("exec sleep 60")
+
+    async def main() -> None:
+        limiter = anyio.CapacityLimiter(2)
+        for turns in range(0, 60, 3):
+            task = asyncio.ensure_future(fan_out(["web1", "web2", "web3"], "true", fanout=limiter, ssh=ssh))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await until(lambda: limiter.borrowed_tokens == 0)
+
+    on(new_loop, main)
+
+
+# the loop
+
+
+@pytest.mark.parametrize("runs", [1, 20])
+async def test_one_child_is_started_per_turn_of_the_loop(
+    stand_in: Callable[..., Ssh], monkeypatch: pytest.MonkeyPatch, runs: int
+) -> None:
+    ssh = stand_in("exit 0")
+    turn = 0
+    starts: list[int] = []
+    start = asyncio.create_subprocess_exec
+
+    async def counted(*arguments: Any, **options: Any) -> Any:
+        starts.append(turn)
+        return await start(*arguments, **options)
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", counted)
+    counting = asyncio.create_task(count_turns())
+    hosts = [f"web{n}" for n in range(40 // runs)]
+    await asyncio.gather(*(fan_out(hosts, "true", ssh=ssh) for _ in range(runs)))
+    counting.cancel()
+    assert len(starts) >= 40
+    assert len(set(starts)) == len(starts)

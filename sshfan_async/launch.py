@@ -5,6 +5,7 @@ The only module that knows an ssh flag. Facts are from ssh(1), ssh_config(5) and
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -88,8 +89,11 @@ class Client:
         return Style.LOGVERBOSE if self.version is not None and self.version >= (8, 5) else Style.DEBUG1
 
 
-def common_argv(ssh: Ssh, client: Client) -> tuple[str, ...]:
+def common_argv(ssh: Ssh, client: Client, *, connect_timeout: float | None = None) -> tuple[str, ...]:
     """Return the part of the argument list that all targets share: the program and its options.
+
+    `connect_timeout`: seconds of our own clock. It fires first; ssh's own ConnectTimeout, a second later, is for an
+    ssh that has outlived us (it bounds the TCP connection and the server's first line).
 
     The first value that ssh obtains for an option wins (ssh_config(5)): those of `ssh.options` come first, ours
     follow, and both win over every file.
@@ -101,6 +105,8 @@ def common_argv(ssh: Ssh, client: Client) -> tuple[str, ...]:
     argv += [f"-o{option}" for option in _ALWAYS]
     if client.version is not None and client.version >= (8, 7):
         argv += [f"-o{option}" for option in _FROM_8_7]
+    if connect_timeout is not None:
+        argv += [f"-oConnectTimeout={math.ceil(connect_timeout) + 1}"]
     if client.version is not None and client.version < (8, 3):
         # Until 8.3 a master's client logs nothing when it sends the command: nobody could say whether it was sent.
         argv += ["-oControlPath=none"]

@@ -164,7 +164,7 @@ class Supervisor:
             client=client,
             command=command,
             secret=secret,
-            common_argv=common_argv(run.ssh, client),
+            common_argv=common_argv(run.ssh, client, connect_timeout=run.clocks.connect_timeout),
             source=source,
             environment=ssh_environment(os.environ),
             log_pipes=log_pipes,

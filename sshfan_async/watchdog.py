@@ -47,7 +47,10 @@ case $4 in
   -) exec </dev/null;;
   *) [ $w = unwatched ] || exec <"$d/stdin";;
 esac;
-exec $s "${SHELL:-/bin/sh}" -c "$c"
+h=${SHELL:-/bin/sh};
+n=${h##*/};
+[ "$(command -v "$n")" -ef "$h" ] 2>/dev/null && h=$n;
+exec $s "$h" -c "$c"
 """
 
 # $1 secret, $2 mode, $3 grace in tenths of a second, $4 bytes of standard input or -, $5 session, $6 directory
@@ -121,7 +124,7 @@ def _one_line(script: str) -> str:
 
 
 # What single quotes do not keep in every login shell (', in fish \, in csh ! and newlines), as printf's %b takes it.
-_UNSAFE = {ord(character): f"\\0{ord(character):03o}" for character in "'\\!\n"}
+_UNSAFE = {ord(character): f"\\0{ord(character):03o}" for character in "'\\!"} | {ord("\n"): r"\n"}
 
 
 def _encoded(command: str) -> str:

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections import deque
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
@@ -137,7 +137,9 @@ async def _stream(run: Run) -> AsyncIterator[AsyncIterator[Outcome]]:
 
     def emit(event: Event) -> None:
         if isinstance(event, HostFinished):
-            send.send_nowait(event.outcome)
+            # The consumer may have closed its end, and stay in the block.
+            with suppress(anyio.BrokenResourceError):
+                send.send_nowait(event.outcome)
 
     with send, receive:
         async with (await _engine())(run, emit) as running:

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from anyio.lowlevel import RunVar
 
@@ -19,7 +19,7 @@ from sshfan_async.outcome import Phase, Phases, Status
 from sshfan_async.sshlog import Ending, SshLog, phases, strip_diagnostics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from sshfan_async.capture import Spilled, Store
     from sshfan_async.events import Stream
@@ -47,13 +47,15 @@ class Equipment:
 
     run: Run
     client: Client
+    executable: str
+    """The path of ssh; `argv` begins with its name, which ssh repeats in each line of its log."""
     common_argv: tuple[str, ...]
     command: str
     """What the login shell gets: the run's command, or its wrapping."""
     secret: str | None
     """That of the wrapping; None where the command is sent as it is."""
     source: Source | None
-    environment: Mapping[str, str]
+    environment: Mapping[bytes, bytes]
     log_pipes: LogPipes
     readers: Readers
     store: Store
@@ -77,6 +79,18 @@ class Ended:
     stderr_dropped: int = 0
 
 
+class Follower(Protocol):
+    """Who follows an attempt."""
+
+    def progressed(self, log: SshLog) -> None:
+        """The log has moved on."""
+        ...
+
+    def wrote(self, stream: Stream, data: bytes) -> None:
+        """The command has written `data`; told only in a run whose output is followed."""
+        ...
+
+
 class Attempt:
     """A launch under way. `run` sees it to its end; `stop` ends it early.
 
@@ -91,26 +105,17 @@ class Attempt:
         "_enqueued_at",
         "_equipment",
         "_held",
-        "_on_output",
-        "_on_progress",
+        "_listener",
         "_timer",
         "_waiter",
         "log",
     )
 
-    def __init__(
-        self,
-        equipment: Equipment,
-        enqueued_at: float,
-        on_progress: Callable[[SshLog], None],
-        on_output: Callable[[Stream, bytes], None],
-    ) -> None:
-        """`on_progress` is called as ssh's log moves on, `on_output`, if the run has a flow, as output comes."""
+    def __init__(self, equipment: Equipment, enqueued_at: float, listener: Follower) -> None:
         self.log = SshLog(equipment.client.style, real=equipment.client.version is not None)
         self._equipment = equipment
         self._enqueued_at = enqueued_at
-        self._on_progress = on_progress
-        self._on_output = on_output
+        self._listener = listener
         self._held = 0.0
         self._cause: Clock | Literal["stop"] | None = None
         self._clock: Clock = "deadline"
@@ -118,25 +123,38 @@ class Attempt:
         self._waiter: asyncio.Task[object] | None = None
         self._child: Child
 
-    async def run(self, target: Target) -> Ended:
-        """Launch `target`'s ssh and see it to its end; whatever fails is in the record, also a cancellation."""
-        started_at = time.time()
+    async def run(self, target: Target) -> Ended | None:
+        """Launch `target`'s ssh and see it to its end; whatever fails is in the record, also a cancellation.
+
+        None where it was stopped before the launch.
+        """
         try:
             async with spawn_gate():
                 if self._cause is not None:
-                    return self._unlaunched(never_started(None))
+                    return None
+                started_at = time.time()
                 self._child = await self._start(target)
+        except asyncio.CancelledError:
+            return None
         except OSError as error:
             return self._unlaunched(not_started(error, self._equipment.run.ssh))
         child, flow = self._child, self._equipment.flow
         self._arm()
         if flow.followed:
-            child.on_output = self._on_output
             flow.join(self)
+        self._waiter = asyncio.current_task()
         try:
-            await self._wait()
+            if self._cause is None:
+                await child.wait()
         except asyncio.CancelledError:
-            self._cause = "stop"
+            if self._cause is None:
+                self._cause = "stop"
+            elif self._waiter is not None:
+                self._waiter.uncancel()
+        finally:
+            self._waiter = None
+            if self._timer is not None:
+                self._timer.cancel()
         if flow.followed:
             # What is on its way is taken now, ahead of a consumer that may never come.
             flow.leave(self)
@@ -155,21 +173,6 @@ class Attempt:
     def stop(self) -> None:
         """End it: the record will say `cancelled`, if it has not ended by then."""
         self._interrupt("stop")
-
-    async def _wait(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._waiter = task
-        try:
-            if self._cause is None:
-                await self._child.wait()
-        except asyncio.CancelledError:
-            if self._cause is None or task.uncancel() > 0:
-                raise
-        finally:
-            self._waiter = None
-            if self._timer is not None:
-                self._timer.cancel()
 
     def hold(self) -> None:
         """Read no further output; all clocks but `connect_timeout` stand still."""
@@ -193,7 +196,8 @@ class Attempt:
     async def _start(self, target: Target) -> Child:
         equipment, run = self._equipment, self._equipment.run
         pipe = equipment.log_pipes.open()
-        child = await Child.start(
+        return await Child.start(
+            equipment.executable,
             target_argv(equipment.common_argv, target, equipment.command, user=run.user, log_path=pipe.path),
             equipment.environment,
             log=self.log,
@@ -203,13 +207,18 @@ class Attempt:
             secret=equipment.secret,
             stdout=equipment.store.capture(run.limits.max_output),
             stderr=equipment.store.capture(run.limits.max_output),
+            listener=self,
         )
-        child.on_progress = self._progress
-        return child
 
-    def _progress(self) -> None:
+    def progressed(self) -> None:
+        """The child's log has moved on."""
         self._arm()
-        self._on_progress(self.log)
+        self._listener.progressed(self.log)
+
+    def wrote(self, stream: Stream, data: bytes) -> None:
+        """The command has written `data`."""
+        if self._equipment.flow.followed:
+            self._listener.wrote(stream, data)
 
     def _arm(self) -> None:
         """Let `connect_timeout` run, or once the command is sent `timeout`; the deadline where that comes first.

@@ -16,13 +16,13 @@ import os
 import signal
 import termios
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sshfan_async.launch import Client
 from sshfan_async.watchdog import Reports, kill_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
     from sshfan_async.capture import Capture
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sshfan_async.sshlog import SshLog
     from sshfan_async.stdin import Source
 
-__all__ = ["DESCRIPTORS", "Child", "ask_client"]
+__all__ = ["DESCRIPTORS", "Child", "Listener", "ask_client"]
 
 DESCRIPTORS = 5
 """Descriptors of ours that a child takes while it lives: two outputs, two of its log pipe, and the loop's pidfd."""
@@ -46,11 +46,25 @@ _WATCHDOG_SLACK = 2.0
 """Seconds for our word to get there, and for the watchdog's answer, beyond its grace."""
 
 
+class Listener(Protocol):
+    """Who follows a child while it runs."""
+
+    def progressed(self) -> None:
+        """The log has moved on."""
+        ...
+
+    def wrote(self, stream: Stream, data: bytes) -> None:
+        """The command has written `data`."""
+        ...
+
+
 class Child:
     """A running `ssh`, and what it has said so far. Made by `start`, always ended by `wait` or `stop`."""
 
     __slots__ = (
+        "_exit_seen_at",
         "_held",
+        "_listener",
         "_log_pipe",
         "_loop",
         "_process",
@@ -63,8 +77,6 @@ class Child:
         "ended_at",
         "launched_at",
         "log",
-        "on_output",
-        "on_progress",
         "preamble",
         "reports",
         "returncode",
@@ -73,17 +85,15 @@ class Child:
         "stopped",
     )
 
-    def __init__(self, log: SshLog, stdout: Capture, stderr: Capture) -> None:
+    def __init__(self, log: SshLog, stdout: Capture, stderr: Capture, listener: Listener) -> None:
         self.log = log
         self.stdout = stdout
         self.stderr = stderr
         self.preamble = b""
         """The end of what stood on stderr before the command was sent: ssh's words and its jump host's."""
-        self.on_progress: Callable[[], None] = _ignore
-        """Called after each piece of the log."""
-        self.on_output: Callable[[Stream, bytes], None] | None = None
-        """Called with each piece of what the command writes."""
+        self._listener = listener
         self._held = False
+        self._exit_seen_at: float | None = None
         self.launched_at = 0.0
         self.ended_at: float | None = None
         """Monotonic seconds at which the exit was seen."""
@@ -105,8 +115,9 @@ class Child:
     @classmethod
     async def start(
         cls,
+        executable: str,
         argv: Sequence[str],
-        environment: Mapping[str, str],
+        environment: Mapping[bytes, bytes],
         *,
         log: SshLog,
         log_pipe: LogPipe,
@@ -115,8 +126,9 @@ class Child:
         secret: str | None,
         stdout: Capture,
         stderr: Capture,
+        listener: Listener,
     ) -> Child:
-        """Start `argv` in a session of its own and read all it writes from now on.
+        """Start `executable` in a session of its own, as `argv` says, and read all it writes from now on.
 
         `log_pipe` is the child's from here on. `secret`: that of the wrapped command (`sshfan_async.watchdog`), whose
         standard input stays open for our word; None for a command that is sent as it is. Must not be cancelled:
@@ -126,7 +138,7 @@ class Child:
             OSError: the program cannot be started, or there are no descriptors or processes left.
 
         """
-        self = cls(log, stdout, stderr)
+        self = cls(log, stdout, stderr, listener)
         self._loop = asyncio.get_running_loop()
         self._readers = readers
         self._log_pipe = log_pipe
@@ -148,12 +160,18 @@ class Child:
             # A session of its own keeps the terminal's Ctrl-C and /dev/tty prompts away from it and from what it
             # starts (a ProxyJump's ssh), and makes it a process group that can be signalled whole.
             self._process = await asyncio.create_subprocess_exec(
-                *argv, stdin=stdin, stdout=stdout_end, stderr=stderr_end, env=environment, start_new_session=True
+                *argv,
+                executable=executable,
+                stdin=stdin,
+                stdout=stdout_end,
+                stderr=stderr_end,
+                env=environment,
+                start_new_session=True,
             )
             ours.pop_all()
-        self._readers.add(self._stdout, self._read_stdout)
-        self._readers.add(self._stderr, self._read_stderr)
-        self._readers.add(log_pipe.read_end, self._read_log)
+        self._readers.add(self._stdout, self)
+        self._readers.add(self._stderr, self)
+        self._readers.add(log_pipe.read_end, self)
         if source is not None:
             self._loop.add_writer(self._stdin, self._write_stdin)
         return self
@@ -168,8 +186,8 @@ class Child:
         """Read on."""
         self._held = False
         if self.ended_at is None:
-            self._readers.add(self._stdout, self._read_stdout)
-            self._readers.add(self._stderr, self._read_stderr)
+            self._readers.add(self._stdout, self)
+            self._readers.add(self._stderr, self)
 
     @property
     def pid(self) -> int:
@@ -180,7 +198,7 @@ class Child:
         """Wait for the exit, stamp it, take in what is left in the pipes; return the code, negative for a signal."""
         returncode = await self._process.wait()
         if self.ended_at is None:
-            self.ended_at = time.monotonic()
+            self.ended_at = time.monotonic() if self._exit_seen_at is None else self._exit_seen_at
             self.returncode = returncode
             self._finish()
         return returncode
@@ -229,66 +247,69 @@ class Child:
         return True
 
     def _signal(self, number: signal.Signals) -> None:
-        # Not Process.send_signal: it polls waitpid behind the child watcher's back and loses the exit code. WNOWAIT
-        # tells whether the child still lives without reaping it, so that the number is surely still its own.
-        try:
-            state = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if state is None:
+        # Not Process.send_signal: it polls waitpid behind the child watcher's back and loses the exit code. While the
+        # child is not reaped, the number is surely still its own.
+        if not self._has_exited():
             self.stopped = True
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
 
-    def _read_log(self) -> None:
-        data = _read(self._log_pipe.read_end, _CHUNK)
+    def read_ready(self, descriptor: int) -> None:
+        """Read what one of the pipes holds."""
+        if descriptor == self._log_pipe.read_end:
+            self._read_log()
+            return
+        data = _read(descriptor, _CHUNK)
         if data is None:
             return
         if data == b"":
-            self._readers.remove(self._log_pipe.read_end)
+            self._readers.remove(descriptor)
+            self._look_for_exit()
             return
-        self._log_pipe.close_write_end()
-        self._feed_log(data)
+        written = self._take_stdout(data) if descriptor == self._stdout else self._take_stderr(data)
+        if written is not None:
+            self._pause(descriptor, written)
+        if len(data) == _DEFAULT_PIPE:
+            _enlarge(descriptor)
+
+    def _read_log(self) -> None:
+        data = _read(self._log_pipe.read_end, _CHUNK)
+        if data == b"":
+            self._readers.remove(self._log_pipe.read_end)
+            self._look_for_exit()
+        elif data is not None:
+            self._log_pipe.close_write_end()
+            self._feed_log(data)
 
     def _feed_log(self, data: bytes) -> None:
         self.log.feed(data, time.monotonic())
-        self.on_progress()
+        self._listener.progressed()
 
-    def _read_stdout(self) -> None:
-        data = _read(self._stdout, _CHUNK)
-        if data == b"":
-            self._readers.remove(self._stdout)
-        elif data is not None:
-            written = self._take_stdout(data)
-            if written is not None:
-                self._pause(self._stdout, self._read_stdout, written)
-            if len(data) == _DEFAULT_PIPE:
-                _enlarge(self._stdout)
+    def _look_for_exit(self) -> None:
+        """Stamp the exit, if that is why a pipe has ended: asyncio tells it some turns of the loop later."""
+        if self._exit_seen_at is None and self._has_exited():
+            self._exit_seen_at = time.monotonic()
 
-    def _read_stderr(self) -> None:
-        data = _read(self._stderr, _CHUNK)
-        if data == b"":
-            self._readers.remove(self._stderr)
-        elif data is not None:
-            written = self._take_stderr(data)
-            if written is not None:
-                self._pause(self._stderr, self._read_stderr, written)
-            if len(data) == _DEFAULT_PIPE:
-                _enlarge(self._stderr)
+    def _has_exited(self) -> bool:
+        """Look without reaping: WNOWAIT leaves that, and the exit code, to asyncio's own watcher (waitid(2))."""
+        try:
+            state = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return True
+        return state is not None
 
-    def _pause(self, descriptor: int, read: Callable[[], None], until: Future[None]) -> None:
+    def _pause(self, descriptor: int, until: Future[None]) -> None:
         """Read no further until what was read is written: what comes meanwhile waits in the pipe, and at the host."""
 
         def resume() -> None:
             if self.ended_at is None and not self._held:
-                self._readers.add(descriptor, read)
+                self._readers.add(descriptor, self)
 
         self._readers.remove(descriptor)
         until.add_done_callback(lambda _: self._loop.call_soon_threadsafe(resume))
 
     def _take_stdout(self, data: bytes) -> Future[None] | None:
-        if self.on_output is not None:
-            self.on_output("stdout", data)
+        self._listener.wrote("stdout", data)
         return self.stdout.write(data)
 
     def _take_stderr(self, data: bytes) -> Future[None] | None:
@@ -303,8 +324,8 @@ class Child:
             data = self.reports.feed(data)
             if self.reports.watched is False and self._given():
                 self._close_stdin()
-        if self.on_output is not None and data != b"":
-            self.on_output("stderr", data)
+        if data != b"":
+            self._listener.wrote("stderr", data)
         return self.stderr.write(data)
 
     def _given(self) -> bool:
@@ -340,7 +361,7 @@ class Child:
         for data in _available(self._stderr):
             self._take_stderr(data)
         if self.reports is not None:
-            self.stderr.write(self.reports.flush())
+            self._keep_stderr(self.reports.flush())
         for data in _available(self._stdout):
             self._take_stdout(data)
         for descriptor in (self._stdout, self._stderr):
@@ -349,10 +370,6 @@ class Child:
         self._readers.remove(self._log_pipe.read_end)
         self._log_pipe.close()
         self._close_stdin()
-
-
-def _ignore() -> None:
-    pass
 
 
 def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:

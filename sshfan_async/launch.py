@@ -133,10 +133,10 @@ def target_argv(
     return [*argv, "--", target.host, command]
 
 
-def ssh_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def ssh_environment(environment: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """Return the environment for every child: `environment`, and no window that asks for a password.
 
-    SSH_ASKPASS_REQUIRE is read from 8.4 on; before that, ssh asks by a window only where stdin is no terminal and
-    BatchMode is off.
+    As bytes, so that it need not be encoded again for each. SSH_ASKPASS_REQUIRE is read from 8.4 on; before that, ssh
+    asks by a window only where stdin is no terminal and BatchMode is off.
     """
-    return {**environment, "SSH_ASKPASS_REQUIRE": "never"}
+    return {**environment, b"SSH_ASKPASS_REQUIRE": b"never"}

@@ -9,30 +9,37 @@ from __future__ import annotations
 
 import select
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
-__all__ = ["Readers", "make_readers"]
+__all__ = ["Readable", "Readers", "make_readers"]
 
 _A_TURN = 32
 """Pipes read in one turn of the loop; those left are found ready in the next."""
 
 
+class Readable(Protocol):
+    """Who reads a descriptor."""
+
+    def read_ready(self, descriptor: int) -> None:
+        """`descriptor` can be read."""
+        ...
+
+
 class Readers:
-    """Calls back when a descriptor can be read, through the event loop's own readers."""
+    """Tells when a descriptor can be read, through the event loop's own readers."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
-    def add(self, descriptor: int, callback: Callable[[], None]) -> None:
-        """Call `callback` in every turn in which `descriptor` can be read, in place of an earlier callback."""
-        self._loop.add_reader(descriptor, callback)
+    def add(self, descriptor: int, reader: Readable) -> None:
+        """Tell `reader` in every turn in which `descriptor` can be read."""
+        self._loop.add_reader(descriptor, reader.read_ready, descriptor)
 
     def remove(self, descriptor: int) -> None:
-        """Call back no more; harmless where nobody asked to. Due before the descriptor is closed."""
+        """Tell no more; harmless where nobody asked to be told. Due before the descriptor is closed."""
         self._loop.remove_reader(descriptor)
 
     def close(self) -> None:
@@ -44,17 +51,17 @@ if sys.platform == "linux":
     class _EpollReaders(Readers):
         def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
             super().__init__(loop)
-            self._callbacks: dict[int, Callable[[], None]] = {}
+            self._readers: dict[int, Readable] = {}
             self._epoll = select.epoll()
             loop.add_reader(self._epoll.fileno(), self._ready)
 
-        def add(self, descriptor: int, callback: Callable[[], None]) -> None:
-            if descriptor not in self._callbacks:
+        def add(self, descriptor: int, reader: Readable) -> None:
+            if descriptor not in self._readers:
                 self._epoll.register(descriptor, select.EPOLLIN)
-            self._callbacks[descriptor] = callback
+            self._readers[descriptor] = reader
 
         def remove(self, descriptor: int) -> None:
-            if self._callbacks.pop(descriptor, None) is not None:
+            if self._readers.pop(descriptor, None) is not None:
                 self._epoll.unregister(descriptor)
 
         def close(self) -> None:
@@ -63,9 +70,9 @@ if sys.platform == "linux":
 
         def _ready(self) -> None:
             for descriptor, _ in self._epoll.poll(0, _A_TURN):
-                callback = self._callbacks.get(descriptor)
-                if callback is not None:
-                    callback()
+                reader = self._readers.get(descriptor)
+                if reader is not None:
+                    reader.read_ready(descriptor)
 
 
 def make_readers(loop: asyncio.AbstractEventLoop) -> Readers:

@@ -84,13 +84,19 @@ class Supervisor:
         self._pending = deque(run.targets.items())
         self._hosts: set[_Host] = set()
         self._launching = anyio.CancelScope()
+        self._stopped = False
         self._flow = Flow(deadline=math.inf, followed=followed)
 
     def stop(self) -> None:
         """Start no further target and end those in flight: `cancelled`, or `not_run` where never started."""
+        self._stopped = True
         self._launching.cancel()
         for host in self._hosts:
             host.stop()
+
+    def drain(self) -> None:
+        """Start no further target, which is then `not_run`; those in flight go on to their own end."""
+        self._launching.cancel()
 
     def hold(self) -> None:
         """Read no further output, and let the clocks stand still, until `release`."""
@@ -142,7 +148,8 @@ class Supervisor:
         """
         run = self._run
         await self.log.open()
-        client = await _client(run.ssh)
+        executable = _executable(run.ssh)
+        client = await _client(executable)
         source: Source | None = None
         if run.stdin is not None:
             source = await open_source(run.stdin)
@@ -162,11 +169,12 @@ class Supervisor:
         return Equipment(
             run=run,
             client=client,
+            executable=executable,
             command=command,
             secret=secret,
             common_argv=common_argv(run.ssh, client, connect_timeout=run.clocks.connect_timeout),
             source=source,
-            environment=ssh_environment(os.environ),
+            environment=ssh_environment(os.environb),
             log_pipes=log_pipes,
             readers=readers,
             store=store,
@@ -182,7 +190,9 @@ class Supervisor:
             await host.enter(None)
             self._pending.popleft()
             self._hosts.add(host)
-            group.create_task(host.run())
+            if self._stopped:
+                host.stop()  # it got its place in the very turn of the loop in which the run was stopped
+            host.begin(group)
             # Not further ahead than one: a host that waits for its spawn would only take memory.
             async with gate:
                 pass
@@ -238,6 +248,7 @@ class _Host:
         "_attempts",
         "_enqueued_at",
         "_equipment",
+        "_last",
         "_name",
         "_passage",
         "_phase",
@@ -265,6 +276,7 @@ class _Host:
         self._enqueued_at = enqueued_at
         self._attempts = 0
         self._attempt: Attempt | None = None
+        self._last: Ended | None = None
         self._passage: Passage | None = None
         self._phase = Phase.QUEUED
         self._resting: anyio.CancelScope | None = None
@@ -287,30 +299,48 @@ class _Host:
         if self._resting is not None:
             self._resting.cancel()
 
-    async def run(self) -> None:
-        """See the target to its outcome, from a place that `enter` has got."""
+    def begin(self, group: asyncio.TaskGroup) -> None:
+        """See the target to its outcome in a task of `group`, from a place that `enter` has got."""
+        # However the task ends, cancelled before its first step even, there is an outcome.
+        group.create_task(self._run()).add_done_callback(lambda _: self._conclude())
+
+    async def _run(self) -> None:
         supervisor, retries = self._supervisor, self._equipment.run.limits.retries
-        while True:
-            self._attempts += 1
-            supervisor.emit(HostStarted(self._target, self._name, self._attempts))
-            supervisor.log.host_started(self._target, self._attempts)
-            self._attempt = Attempt(self._equipment, self._enqueued_at, self._progress, self._output)
+        while not self._stopped:
+            supervisor.emit(HostStarted(self._target, self._name, self._attempts + 1))
+            supervisor.log.host_started(self._target, self._attempts + 1)
+            self._attempt = Attempt(self._equipment, self._enqueued_at, self)
             try:
-                last = await self._attempt.run(self._target)
+                ended = await self._attempt.run(self._target)
             finally:
                 self._attempt = None
-                self._places.give_back(self)
-            assert self._passage is not None
-            self._passage.end(dropped=last.ending.transient and last.peer is not None)
-            if not last.ending.transient or self._attempts > retries or self._stopped:
-                break
+            if ended is None:
+                return
+            self._last, ending = ended, ended.ending
+            self._attempts += 1
+            self._leave_place(dropped=ending.transient and ended.peer is not None)
+            if not ending.transient or self._attempts > retries or self._stopped:
+                return
             back_off = _BACK_OFF * 2 ** (self._attempts - 1) * random.uniform(1, 2)
-            supervisor.log.host_retried(self._target, self._attempts, last.ending.reason, back_off)
-            if not await self._rest(back_off, last.peer):
-                break
-        supervisor.leave(self, _outcome(self._target, self._name, self._attempts, last))
+            supervisor.log.host_retried(self._target, self._attempts, ending.reason, back_off)
+            if not await self._rest(back_off, ended.peer):
+                return
 
-    def _progress(self, log: SshLog) -> None:
+    def _conclude(self) -> None:
+        self._leave_place(dropped=False)
+        last = self._last
+        if last is None:
+            last = Ended(ending=never_started(None), phases=Phases(queued=time.monotonic() - self._enqueued_at))
+        self._supervisor.leave(self, _outcome(self._target, self._name, self._attempts, last))
+
+    def _leave_place(self, *, dropped: bool) -> None:
+        if self._passage is not None:
+            self._passage.end(dropped=dropped)
+            self._passage = None
+            self._places.give_back(self)
+
+    def progressed(self, log: SshLog) -> None:
+        """Ssh's log has moved on."""
         assert self._passage is not None
         if log.peer is not None:
             self._passage.identify(log.peer)
@@ -320,7 +350,8 @@ class _Host:
             self._phase = log.phase()
             self._supervisor.emit(HostPhase(self._target, self._name, self._phase))
 
-    def _output(self, stream: Stream, data: bytes) -> None:
+    def wrote(self, stream: Stream, data: bytes) -> None:
+        """The command has written `data`."""
         self._supervisor.emit(HostOutput(self._target, self._name, stream, data))
 
     async def _rest(self, seconds: float, peer: str | None) -> bool:
@@ -356,13 +387,23 @@ def _outcome(target: Target, name: str, attempts: int, last: Ended) -> Outcome:
     )
 
 
-async def _client(ssh: Ssh) -> Client:
-    """Return what the program is; each is asked once in the life of this process, and again when its file changes."""
+def _executable(ssh: Ssh) -> str:
+    """Return where the program is.
+
+    Raises:
+        FileNotFoundError: nowhere.
+
+    """
     path = shutil.which(os.fspath(ssh.program))
     if path is None:
         raise FileNotFoundError(os.fspath(ssh.program))
+    return os.path.abspath(path)
+
+
+async def _client(path: str) -> Client:
+    """Return what the program is; each is asked once in the life of this process, and again when its file changes."""
     state = os.stat(path)
-    key = (os.path.abspath(path), state.st_mtime_ns, state.st_size)
+    key = (path, state.st_mtime_ns, state.st_size)
     if key not in _clients:
         _clients[key] = await ask_client(path, _VERSION_PATIENCE)
     return _clients[key]

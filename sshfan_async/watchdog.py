@@ -11,6 +11,7 @@ Both tell us what they do, in lines on standard error that begin with the run's 
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -19,38 +20,40 @@ if TYPE_CHECKING:
 
 __all__ = ["Reports", "kill_message", "new_secret", "wrap"]
 
-# $1 secret, $2 mode, $3 grace in tenths of a second, $4 bytes of standard input or -, $5 WATCH, $6 the command
+# $1 secret, $2 mode, $3 grace in tenths of a second, $4 bytes of standard input or -, $5 WATCH, $6 the command.
+# Names begin with _, for what the environment has would change with the variable. The shell gets $0 as from sshd.
 _LAUNCH = r"""
-c=$(printf %bx "$6");
-c=${c%x};
-w=unwatched;
-s=;
-own() {
-  { read -r l </proc/$$/stat; } 2>/dev/null || return 0;
-  set -- ${l##*) };
+_c=$(printf %bx "$6");
+_c=${_c%x};
+_w=unwatched;
+_s=;
+_own() {
+  { read -r _l </proc/$$/stat; } 2>/dev/null || return 0;
+  set -- ${_l##*) };
   [ "$3" = $$ ] || [ "$4" = $$ ];
 };
 if command -v setsid >/dev/null 2>&1; then
-  own || s=setsid;
+  _own || _s=setsid;
   case $4 in
-    -) w=watched;;
-    *) d=$(mktemp -d "${TMPDIR:-/tmp}/sshfan.XXXXXXXX" 2>/dev/null) && mkfifo "$d/stdin" && w=watched;;
+    -) _w=watched;;
+    *) _d=$(mktemp -d "${TMPDIR:-/tmp}/sshfan.XXXXXXXX" 2>/dev/null) && {
+      mkfifo "$_d/stdin" 2>/dev/null && _w=watched || rmdir "$_d"; };;
   esac;
 fi;
-if [ $w = watched ]; then
+if [ $_w = watched ]; then
   exec 3<&0;
-  (setsid /bin/sh -c "$5" sshfan "$1" "$2" "$3" "$4" $$ "$d" <&3 3<&- >/dev/null &);
+  (setsid /bin/sh -c "$5" sshfan "$1" "$2" "$3" "$4" $$ "$_d" <&3 3<&- >/dev/null &);
   exec 3<&-;
 fi;
-printf "%s:%s\n" "$1" $w >&2;
+printf "%s:%s\n" "$1" $_w >&2;
 case $4 in
   -) exec </dev/null;;
-  *) [ $w = unwatched ] || exec <"$d/stdin";;
+  *) [ $_w = unwatched ] || exec <"$_d/stdin";;
 esac;
-h=${SHELL:-/bin/sh};
-n=${h##*/};
-[ "$(command -v "$n")" -ef "$h" ] 2>/dev/null && h=$n;
-exec $s "$h" -c "$c"
+_h=${SHELL:-/bin/sh};
+_n=${_h##*/};
+[ "$(command -v "$_n")" -ef "$_h" ] 2>/dev/null && _h=$_n;
+exec $_s "$_h" -c "$_c"
 """
 
 # $1 secret, $2 mode, $3 grace in tenths of a second, $4 bytes of standard input or -, $5 session, $6 directory
@@ -131,14 +134,18 @@ def _encoded(command: str) -> str:
     return command.translate(_UNSAFE)
 
 
+_WORDS = ("watched", "unwatched", "ended", "left")
+
+
 class Reports:
     """Takes the launcher's and the watchdog's lines out of a command's standard error."""
 
-    __slots__ = ("_held", "_prefix", "ended", "left", "secret", "watched")
+    __slots__ = ("_held", "_lines", "_pattern", "ended", "left", "secret", "watched")
 
     def __init__(self, secret: str) -> None:
         self.secret = secret
-        self._prefix = f"{secret}:".encode("ascii")
+        self._lines = [f"{secret}:{word}\n".encode("ascii") for word in _WORDS]
+        self._pattern = re.compile(rb"%b:(%b)\n" % (secret.encode("ascii"), "|".join(_WORDS).encode("ascii")))
         self._held = b""
         self.watched: bool | None = None
         """Whether a watchdog stands beside the command; None until the launcher tells, if it ever does."""
@@ -151,21 +158,15 @@ class Reports:
         """Return the command's own part of `data`; what may begin a report is held until the rest comes."""
         if self._held:
             data, self._held = self._held + data, b""
-        elif self._prefix[:1] not in data:
-            return data
         own = []
         start = 0
-        while (at := data.find(self._prefix, start)) >= 0:
-            end = data.find(b"\n", at)
-            if end < 0:
-                break
-            own.append(data[start:at])
-            self._note(data[at + len(self._prefix) : end])
-            start = end + 1
-        rest = data[start:]
-        held = at - start if at >= 0 else _overlap(rest, self._prefix)
-        self._held = rest[held:]
-        own.append(rest[:held])
+        for found in self._pattern.finditer(data):
+            own.append(data[start : found.start()])
+            self._note(found[1])
+            start = found.end()
+        end = self._begun(data, start)
+        self._held = data[end:]
+        own.append(data[start:end])
         return b"".join(own)
 
     def flush(self) -> bytes:
@@ -178,13 +179,14 @@ class Reports:
             self.watched = word == b"watched"
         elif word == b"ended":
             self.ended = True
-        elif word == b"left":
+        else:
             self.left = True
 
-
-def _overlap(data: bytes, prefix: bytes) -> int:
-    """Return where in `data` a tail begins that is the beginning of `prefix`; its length where there is none."""
-    for start in range(max(0, len(data) - len(prefix) + 1), len(data)):
-        if prefix.startswith(data[start:]):
-            return start
-    return len(data)
+    def _begun(self, data: bytes, start: int) -> int:
+        """Return where at the end of `data`, from `start` on, a report begins; its length where none does."""
+        at = max(start, len(data) - max(map(len, self._lines)))
+        while (at := data.find(self._lines[0][:1], at)) >= 0:
+            if any(line.startswith(data[at:]) for line in self._lines):
+                return at
+            at += 1
+        return len(data)

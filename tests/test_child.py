@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -15,23 +16,36 @@ from processes import PATIENCE, children, descriptors, is_running, session, stat
 from sshfan_async.capture import Store
 from sshfan_async.child import Child, ask_client
 from sshfan_async.logpipe import LogPipes
+from sshfan_async.readers import Readers
 from sshfan_async.sshlog import SshLog, Style
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+class Deaf:
+    def progressed(self) -> None:
+        pass
+
+    def wrote(self, stream: str, data: bytes) -> None:
+        pass
+
+
 async def start(*argv: str) -> Child:
     store = Store(1 << 20)
+    executable = shutil.which(argv[0])
     return await Child.start(
+        argv[0] if executable is None else executable,
         argv,
-        os.environ,
+        os.environb,
         log=SshLog(Style.LOGVERBOSE),
         log_pipe=LogPipes().open(),
+        readers=Readers(asyncio.get_running_loop()),
         source=None,
         secret=None,
         stdout=store.capture(None),
         stderr=store.capture(None),
+        listener=Deaf(),
     )
 
 

@@ -101,7 +101,7 @@ def test_host_key_policy_is_left_to_the_user() -> None:
 
 
 def test_environment_asks_nobody_for_a_password() -> None:
-    assert ssh_environment({"PATH": "/bin"}) == {"PATH": "/bin", "SSH_ASKPASS_REQUIRE": "never"}
+    assert ssh_environment({b"PATH": b"/bin"}) == {b"PATH": b"/bin", b"SSH_ASKPASS_REQUIRE": b"never"}
 
 
 # the command

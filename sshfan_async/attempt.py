@@ -313,7 +313,7 @@ def _with_wrapper(ending: Ending, child: Child) -> Ending:
     if ending.status not in _ENDED or child.reports is None or child.reports.watched is not None:
         return ending
     note = "the clean-up wrapper did not run there (a forced or restricted command?): on_stop='leave' sends none"
-    return replace(ending, reason=f"{ending.reason}; {note}")
+    return replace(ending, reason=f"{ending.reason}; {note}" if ending.reason else note)
 
 
 def _remote(ending: Ending, child: Child) -> Remote:

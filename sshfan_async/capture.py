@@ -1,7 +1,7 @@
 """What the children of a run write, kept: in memory up to a budget, beyond it in one unlinked temporary file.
 
-What outgrows the memory is written to the file by a thread, one piece at a time, while its reader pauses:
-the event loop never waits for a disk, and a fast host cannot fill our memory.
+What outgrows the memory is written to the file by a thread, one piece at a time, while its reader pauses: the event
+loop never waits for a disk, and a fast host cannot fill our memory.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
 
 __all__ = ["Capture", "Spilled", "Store"]
+
+_SMALL = 1024 * 1024
+"""Bytes up to which an output in memory becomes one piece."""
+
+_BUFFER = 256 * 1024
+_PIECE = 1024 * 1024
 
 
 class Store:
@@ -51,8 +57,8 @@ class Store:
         """`count` bytes are no longer held in memory."""
         self._held -= count
 
-    def spill(self, data: bytes) -> tuple[_Spool, int, Future[None]]:
-        """Begin to write `data` to the file; return the file, the place in it, and a future.
+    def spill(self, count: int, put: Callable[[_Spool, int], None]) -> tuple[_Spool, int, Future[None]]:
+        """Let a thread `put` the next `count` bytes into the file; return the file, the place in it, and a future.
 
         Raises:
             OSError: no temporary file can be made.
@@ -61,16 +67,17 @@ class Store:
         if self._spool is None or self._writer is None:
             self._spool = _Spool()
             self._writer = ThreadPoolExecutor(1, "sshfan spill")
-        offset = self._spool.reserve(len(data))
-        return self._spool, offset, self._writer.submit(self._spool.write, data, offset)
+        offset = self._spool.reserve(count)
+        return self._spool, offset, self._writer.submit(put, self._spool, offset)
 
 
 class _Spool:
     """The temporary file. It has no name, and is gone with the last reference to it."""
 
-    __slots__ = ("_file", "_size")
+    __slots__ = ("_buffer", "_file", "_size")
 
     def __init__(self) -> None:
+        self._buffer = memoryview(bytearray(_BUFFER))
         # /var/tmp is for large files (FHS); /tmp may be held in memory.
         directory = None if "TMPDIR" in os.environ or not os.access("/var/tmp", os.W_OK) else "/var/tmp"
         self._file = tempfile.TemporaryFile(prefix="sshfan-", dir=directory, buffering=0)  # noqa: SIM115, closed by `close`
@@ -81,14 +88,33 @@ class _Spool:
         self._size += count
         return offset
 
-    def write(self, data: bytes, offset: int) -> None:
+    def write(self, data: bytes | memoryview, offset: int) -> None:
         view = memoryview(data)
         while view:
             written = os.pwrite(self._file.fileno(), view, offset)
             view, offset = view[written:], offset + written
 
+    def move(self, descriptor: int, count: int, offset: int) -> None:
+        """Write the next `count` bytes of a pipe that holds as many; read them also where they cannot be written."""
+        failure: OSError | None = None
+        while count > 0:
+            data = self._buffer[: os.readv(descriptor, [self._buffer[:count]])]
+            count -= len(data)
+            if failure is None:
+                try:
+                    self.write(data, offset)
+                except OSError as error:
+                    failure = error
+                offset += len(data)
+        if failure is not None:
+            raise failure
+
     def read(self, offset: int, count: int) -> bytes:
-        return os.pread(self._file.fileno(), count, offset)
+        pieces = []
+        while count > 0 and (piece := os.pread(self._file.fileno(), count, offset)):  # at most 2 GiB (read(2))
+            pieces.append(piece)
+            count, offset = count - len(piece), offset + len(piece)
+        return b"".join(pieces)
 
     def close(self) -> None:
         self._file.close()
@@ -124,13 +150,27 @@ class Capture:
         if self.failure is not None:
             self.dropped += len(data)
             return None
-        self.kept += len(data)
         if self._spool is None and self._store.take(len(data)):
             if self._chunks is None:
                 self._chunks = []
             self._chunks.append(data)
+            self.kept += len(data)
             return None
-        return self._spill(data)
+        return self._spill(len(data), lambda spool, offset: spool.write(data, offset))
+
+    @property
+    def in_file(self) -> bool:
+        """Whether what comes next goes to the file, and need not pass through the memory: see `move`."""
+        return self._spool is not None and self.failure is None and (self._limit is None or self.kept < self._limit)
+
+    def move(self, descriptor: int, count: int) -> Future[None] | None:
+        """Keep the next `count` bytes of a pipe that holds as many, or fewer if the limit is near; as `write`.
+
+        Only where they go to the file (`in_file`). Nobody else reads the pipe before the future is done.
+        """
+        if self._limit is not None:
+            count = min(count, self._limit - self.kept)
+        return self._spill(count, lambda spool, offset: spool.move(descriptor, count, offset))
 
     def settle(self) -> None:
         """Wait until all is written that has been given to the file."""
@@ -154,25 +194,26 @@ class Capture:
     def value(self) -> bytes | Spilled:
         """Return what was kept."""
         self.settle()
-        head = b"" if self._chunks is None else b"".join(self._chunks)
-        if self._extents is None or self._spool is None:
-            return head
-        return Spilled(head, self._spool, self._extents)
+        chunks = self._chunks or []
+        if self._extents is not None or sum(map(len, chunks)) > _SMALL:
+            return Spilled(tuple(chunks), self._spool, self._extents or array("Q"))
+        return b"".join(chunks)
 
-    def _spill(self, data: bytes) -> Future[None] | None:
+    def _spill(self, count: int, put: Callable[[_Spool, int], None]) -> Future[None] | None:
         self.settle()
+        self.kept += count
         try:
-            self._spool, offset, writing = self._store.spill(data)
+            self._spool, offset, writing = self._store.spill(count, put)
         except OSError as error:
-            self._fail(error, len(data))
+            self._fail(error, count)
             return None
         if self._extents is None:
             self._extents = array("Q")
         if len(self._extents) > 0 and self._extents[-2] + self._extents[-1] == offset:
-            self._extents[-1] += len(data)
+            self._extents[-1] += count
         else:
-            self._extents.extend((offset, len(data)))
-        self._writing = writing, len(data)
+            self._extents.extend((offset, count))
+        self._writing = writing, count
         return writing
 
     def _fail(self, error: OSError, count: int) -> None:
@@ -182,15 +223,26 @@ class Capture:
 
 
 class Spilled:
-    """Output of which a part is in the temporary file; reads like `bytes`, and pickles as them."""
+    """Output that is large, or of which a part is in the temporary file; reads like `bytes`, and pickles as them.
 
-    __slots__ = ("_extents", "_head", "_spool", "size")
+    The part in memory stays in the pieces in which it came: joined, it would take as much again.
+    """
 
-    def __init__(self, head: bytes, spool: _Spool, extents: array[int]) -> None:
-        self._head = head
+    __slots__ = ("_chunks", "_extents", "_spool", "size")
+
+    def __init__(self, chunks: tuple[bytes, ...], spool: _Spool | None, extents: array[int]) -> None:
+        self._chunks = chunks
         self._spool = spool
         self._extents = extents
-        self.size = len(head) + sum(extents[1::2])
+        self.size = sum(map(len, chunks)) + sum(extents[1::2])
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Spilled):
+            return self.size == other.size and self.read() == other.read()
+        return isinstance(other, bytes) and self.size == len(other) and self.read() == other
+
+    def __hash__(self) -> int:
+        return hash(self.read())
 
     def read(self) -> bytes:
         """Return all of it."""
@@ -202,38 +254,46 @@ class Spilled:
 
     def tail(self, count: int) -> bytes:
         """Return its last `count` bytes."""
-        last = b""
+        last: list[bytes] = []
         for offset, length in reversed(self._extent_pairs()):
-            part = min(length, count - len(last))
-            last = self._spool.read(offset + length - part, part) + last
-        missing = count - len(last)
-        return (self._head[-missing:] if missing > 0 else b"") + last
+            part = min(length, count)
+            last.append(self._from_file(offset + length - part, part))
+            count -= part
+        for chunk in reversed(self._chunks):
+            last.append(chunk[max(0, len(chunk) - count) :])
+            count -= len(last[-1])
+        return b"".join(reversed(last))
 
-    def without_last(self, count: int) -> bytes | Spilled:
+    def without_last(self, count: int) -> Spilled:
         """Return it without its last `count` bytes."""
-        extents = self._extent_pairs()
+        chunks, extents = list(self._chunks), self._extent_pairs()
         while count > 0 and extents:
             offset, length = extents.pop()
             if length > count:
                 extents.append((offset, length - count))
             count -= min(length, count)
-        head = self._head[: len(self._head) - count]
-        return Spilled(head, self._spool, array("Q", [number for pair in extents for number in pair]))
+        while count > 0 and chunks:
+            chunk = chunks.pop()
+            if len(chunk) > count:
+                chunks.append(chunk[: len(chunk) - count])
+            count -= min(len(chunk), count)
+        return Spilled(tuple(chunks), self._spool, array("Q", [number for pair in extents for number in pair]))
 
     def _extent_pairs(self) -> list[tuple[int, int]]:
         return list(zip(self._extents[::2], self._extents[1::2], strict=True))
 
+    def _from_file(self, offset: int, count: int) -> bytes:
+        assert self._spool is not None
+        return self._spool.read(offset, count)
+
     def _pieces(self, longest: int) -> Iterator[bytes]:
-        yield self._head
+        yield from self._chunks
         for offset, length in self._extent_pairs():
             for start in range(0, length, longest):
-                yield self._spool.read(offset + start, min(longest, length - start))
+                yield self._from_file(offset + start, min(longest, length - start))
 
     def __reduce__(self) -> tuple[Callable[[bytes], bytes], tuple[bytes]]:
         return bytes, (self.read(),)
-
-
-_PIECE = 1024 * 1024
 
 
 class _SpilledReader(io.RawIOBase):

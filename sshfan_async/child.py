@@ -16,7 +16,7 @@ import os
 import signal
 import termios
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sshfan_async.launch import Client
 from sshfan_async.watchdog import Reports, kill_message
@@ -159,7 +159,7 @@ class Child:
             self.launched_at = time.monotonic()
             # A session of its own keeps the terminal's Ctrl-C and /dev/tty prompts away from it and from what it
             # starts (a ProxyJump's ssh), and makes it a process group that can be signalled whole.
-            self._process = await asyncio.create_subprocess_exec(
+            self._process = await _spawn(
                 *argv,
                 executable=executable,
                 stdin=stdin,
@@ -324,6 +324,9 @@ class Child:
             data = self.reports.feed(data)
             if self.reports.watched is False and self._given():
                 self._close_stdin()
+        return self._keep_stderr(data)
+
+    def _keep_stderr(self, data: bytes) -> Future[None] | None:
         if data != b"":
             self._listener.wrote("stderr", data)
         return self.stderr.write(data)
@@ -362,6 +365,7 @@ class Child:
             self._take_stderr(data)
         if self.reports is not None:
             self._keep_stderr(self.reports.flush())
+        self.stdout.settle()
         for data in _available(self._stdout):
             self._take_stdout(data)
         for descriptor in (self._stdout, self._stderr):
@@ -388,11 +392,16 @@ def _read(descriptor: int, count: int) -> bytes | None:
         return None
 
 
-def _available(descriptor: int) -> list[bytes]:
-    """Read what the pipe holds now (FIONREAD, pipe(7)), whatever is written to it meanwhile."""
+def _held(descriptor: int) -> int:
+    """Return how many bytes the pipe holds now (FIONREAD, pipe(7))."""
     held = array.array("i", [0])
     fcntl.ioctl(descriptor, termios.FIONREAD, held)
-    left, chunks = held[0], []
+    return held[0]
+
+
+def _available(descriptor: int) -> list[bytes]:
+    """Read what the pipe holds now, whatever is written to it meanwhile."""
+    left, chunks = _held(descriptor), []
     while left > 0:
         data = _read(descriptor, min(left, _CHUNK))
         if not data:
@@ -408,6 +417,32 @@ def _enlarge(descriptor: int) -> None:
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
 
 
+_LOST = 1.0
+"""Seconds for asyncio to end a child whose making was cancelled; it kills the child at once, and then may hang."""
+
+
+async def _spawn(*argv: str, **options: Any) -> asyncio.subprocess.Process:
+    """Start a program as asyncio does, but lose no child, and do not hang, when somebody cancels every task there is.
+
+    `asyncio.run` does that at its end. The making of a child then never returns, where asyncio's own task for its
+    pipes was cancelled before it began (base_subprocess.py: _connect_pipes, _wait).
+    """
+    making = asyncio.ensure_future(asyncio.create_subprocess_exec(*argv, **options))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([making], timeout=_LOST)
+        if making.done() and not making.cancelled() and making.exception() is None:
+            process = making.result()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(asyncio.CancelledError):
+                await process.wait()
+        making.cancel()
+        raise
+
+
 async def ask_client(program: str, patience: float) -> Client:
     """Ask `program` for its version (`ssh -V`), for at most `patience` seconds.
 
@@ -420,7 +455,7 @@ async def ask_client(program: str, patience: float) -> Client:
     read_end, write_end = os.pipe()
     try:
         try:
-            process = await asyncio.create_subprocess_exec(
+            process = await _spawn(
                 program,
                 "-V",
                 stdin=asyncio.subprocess.DEVNULL,

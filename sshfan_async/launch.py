@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sshfan_async.settings import Ssh
     from sshfan_async.targets import Target
 
-__all__ = ["Client", "common_argv", "ssh_environment", "target_argv"]
+__all__ = ["Client", "common_argv", "master_argv", "ssh_environment", "target_argv"]
 
 _VERSION = re.compile(r"\bOpenSSH_(?:[A-Za-z]+_)*(\d{1,3})\.(\d{1,3})")
 
@@ -123,14 +123,39 @@ def target_argv(
     common: tuple[str, ...], target: Target, command: str, *, user: str | None, log_path: str
 ) -> list[str]:
     """Return the whole argument list for one child; a target's own user wins over `user`."""
-    argv = [*common, "-E", log_path]
+    return [*_addressed(list(common), target, user=user, log_path=log_path), command]
+
+
+def _addressed(argv: list[str], target: Target, *, user: str | None, log_path: str) -> list[str]:
+    argv += ["-E", log_path]
     if target.port is not None:
         argv += ["-p", str(target.port)]
     effective_user = user if target.user is None else target.user
     if effective_user is not None:
         argv += ["-l", effective_user]
     # Without `--`, ssh reads options after the host name too.
-    return [*argv, "--", target.host, command]
+    return [*argv, "--", target.host]
+
+
+# What a fleet's connection needs beyond a command's options; those of `common_argv` follow, and the first value wins.
+_MASTER = (
+    "ControlPersist=no",  # ssh would go into the background: it stays our child
+    # A link that freezes is noticed within a minute; a server that keeps no state of it holds it up too.
+    "ServerAliveInterval=15",
+    "ServerAliveCountMax=3",
+)
+
+
+def master_argv(
+    common: tuple[str, ...], target: Target, *, user: str | None, log_path: str, socket_path: str
+) -> list[str]:
+    """Return the whole argument list for a ControlMaster without a session, which listens at `socket_path`.
+
+    `-N`, `-M` and `-S` come first: whatever `-o` says of session, master and path is then passed over (ssh.c: main;
+    readconf.c: the first value wins). The keep-alive comes behind the options of `Ssh`, which therefore win.
+    """
+    argv = [common[0], "-N", "-M", "-S", socket_path, *common[1:], *(f"-o{option}" for option in _MASTER)]
+    return _addressed(argv, target, user=user, log_path=log_path)
 
 
 def ssh_environment(environment: Mapping[bytes, bytes]) -> dict[bytes, bytes]:

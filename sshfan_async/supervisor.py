@@ -405,5 +405,7 @@ async def _client(path: str) -> Client:
     state = os.stat(path)
     key = (path, state.st_mtime_ns, state.st_size)
     if key not in _clients:
-        _clients[key] = await ask_client(path, _VERSION_PATIENCE)
+        async with spawn_gate():  # asking starts a child too; and who waits here finds the answer
+            if key not in _clients:
+                _clients[key] = await ask_client(path, _VERSION_PATIENCE)
     return _clients[key]

@@ -141,7 +141,9 @@ def test_hanging_host_keeps_nobody_elses_result(fleet: SshdFleet, new_loop: NewL
     async def main() -> list[bytes]:
         said = []
         # The host that comes first hangs, until the two others have their outcomes.
-        command = f"mkdir {tmp_path}/first 2>/dev/null || exit 0; until [ -e {release} ]; do sleep 0.05; done; echo hung"
+        command = (
+            f"mkdir {tmp_path}/first 2>/dev/null || exit 0; until [ -e {release} ]; do sleep 0.05; done; echo hung"
+        )
         async with stream(fleet.hosts[:3], command, ssh=fleet.ssh) as outcomes:
             async for outcome in outcomes:
                 said.append(outcome.stdout)

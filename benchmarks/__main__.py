@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import cold, engine, log, machine, output, plot, polling, startup, table
+from benchmarks import cold, engine, lines, log, machine, output, plot, polling, startup, table, warm
 from benchmarks.measure import Options, RunFailed
 from benchmarks.results import Result
 from sshfan_async.errors import SshfanError
@@ -20,6 +20,8 @@ _BENCHMARKS = {
     "log": log.run,
     "cold": cold.run,
     "output": output.run,
+    "lines": lines.run,
+    "warm": warm.run,
 }
 _LINE = 110
 

@@ -33,16 +33,19 @@ def _draw(picture: Picture, path: Path) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes: Any = figure.subplots()
     axes.set_title(picture.title)
-    axes.set_xlabel(picture.across)
-    axes.set_ylabel(picture.up)
     for name, points in picture.series.items():
         across, up = zip(*points, strict=True)
         if isinstance(across[0], str):
-            axes.bar_label(axes.bar(across, up), fmt="%.3g")
-            axes.tick_params(axis="x", rotation=45)
+            axes.bar_label(axes.barh(across, up), fmt="%.3g", padding=3)
+            axes.invert_yaxis()
+            axes.set_xlabel(picture.up)
         else:
             axes.plot(across, up, marker="o", label=name)
             axes.set_xscale("log")
             axes.set_yscale("log")
+            axes.set_xticks(across, [f"{number:,}" for number in across])
+            axes.minorticks_off()
+            axes.set_xlabel(picture.across)
+            axes.set_ylabel(picture.up)
             axes.legend()
     figure.savefig(path, dpi=120)

@@ -40,7 +40,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """What `--plot` draws: lines over numbers, or bars over names."""
+    """What `--plot` draws: lines over numbers, or a bar for each name."""
 
     file: str
     title: str

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks.contenders import engine, hosts, log, polling
+from benchmarks.contenders import engine, hosts, log, polling, warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,12 @@ _TASKS: dict[str, Callable[..., Figures]] = {
     "log": log.fan_out_run,
     "polling-loop": polling.polling_loop_run,
     "run": polling.run_run,
+    "warm-asyncssh": warm.asyncssh_run,
+    "warm-clustershell": warm.clustershell_run,
+    "warm-control-master": warm.control_master_run,
+    "warm-fleet": warm.fleet_run,
+    "warm-idle": warm.idle_run,
+    "warm-parallel-ssh": warm.parallel_ssh_run,
 }
 
 

@@ -3,6 +3,7 @@
 from sshfan_async.api import events, fan_out, stream
 from sshfan_async.errors import FleetUnavailable, HostsFailed, InvalidSetting, InvalidTarget, SshfanError
 from sshfan_async.events import Event, HostFinished, HostOutput, HostPhase, HostStarted
+from sshfan_async.fleet import Fleet, SyncFleet
 from sshfan_async.legacy import STATUS_FAIL, STATUS_SUCC, run
 from sshfan_async.outcome import Outcome, Phase, Phases, Status
 from sshfan_async.report import Report
@@ -15,6 +16,7 @@ __all__ = [
     "STATUS_FAIL",
     "STATUS_SUCC",
     "Event",
+    "Fleet",
     "FleetUnavailable",
     "HostFinished",
     "HostOutput",
@@ -30,6 +32,7 @@ __all__ = [
     "Ssh",
     "SshfanError",
     "Status",
+    "SyncFleet",
     "Target",
     "events",
     "fan_out",

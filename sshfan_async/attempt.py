@@ -102,6 +102,7 @@ class Attempt:
         "_cause",
         "_child",
         "_clock",
+        "_ending",
         "_enqueued_at",
         "_equipment",
         "_held",
@@ -117,6 +118,7 @@ class Attempt:
         self._enqueued_at = enqueued_at
         self._listener = listener
         self._held = 0.0
+        self._ending = False
         self._cause: Clock | Literal["stop"] | None = None
         self._clock: Clock = "deadline"
         self._timer: asyncio.TimerHandle | None = None
@@ -156,8 +158,9 @@ class Attempt:
             if self._timer is not None:
                 self._timer.cancel()
         if flow.followed:
-            # What is on its way is taken now, ahead of a consumer that may never come.
+            # What comes from now on goes to the outcome alone: a consumer may be far behind, or never come.
             flow.leave(self)
+            self._ending = True
             child.release()
         stopped_at, phase = time.monotonic(), self.log.phase()
         if child.ended_at is None:
@@ -215,9 +218,14 @@ class Attempt:
         self._arm()
         self._listener.progressed(self.log)
 
+    @property
+    def follows(self) -> bool:
+        """Whether somebody takes the output as it comes."""
+        return self._equipment.flow.followed and not self._ending
+
     def wrote(self, stream: Stream, data: bytes) -> None:
         """The command has written `data`."""
-        if self._equipment.flow.followed:
+        if self.follows:
             self._listener.wrote(stream, data)
 
     def _arm(self) -> None:

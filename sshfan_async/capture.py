@@ -65,7 +65,7 @@ class Store:
 
         """
         if self._spool is None or self._writer is None:
-            self._spool = _Spool()
+            self._spool = _Spool(_temporary_file())
             self._writer = ThreadPoolExecutor(1, "sshfan spill")
         offset = self._spool.reserve(count)
         return self._spool, offset, self._writer.submit(put, self._spool, offset)
@@ -74,14 +74,12 @@ class Store:
 class _Spool:
     """The temporary file. It has no name, and is gone with the last reference to it."""
 
-    __slots__ = ("_buffer", "_file", "_size")
+    __slots__ = ("_buffer", "_descriptor", "_size")
 
-    def __init__(self) -> None:
-        self._buffer = memoryview(bytearray(_BUFFER))
-        # /var/tmp is for large files (FHS); /tmp may be held in memory.
-        directory = None if "TMPDIR" in os.environ or not os.access("/var/tmp", os.W_OK) else "/var/tmp"
-        self._file = tempfile.TemporaryFile(prefix="sshfan-", dir=directory, buffering=0)  # noqa: SIM115, closed by `close`
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._size = 0
+        self._buffer = memoryview(bytearray(_BUFFER))
 
     def reserve(self, count: int) -> int:
         offset = self._size
@@ -91,7 +89,7 @@ class _Spool:
     def write(self, data: bytes | memoryview, offset: int) -> None:
         view = memoryview(data)
         while view:
-            written = os.pwrite(self._file.fileno(), view, offset)
+            written = os.pwrite(self._descriptor, view, offset)
             view, offset = view[written:], offset + written
 
     def move(self, descriptor: int, count: int, offset: int) -> None:
@@ -111,15 +109,20 @@ class _Spool:
 
     def read(self, offset: int, count: int) -> bytes:
         pieces = []
-        while count > 0 and (piece := os.pread(self._file.fileno(), count, offset)):  # at most 2 GiB (read(2))
+        while count > 0 and (piece := os.pread(self._descriptor, count, offset)):  # at most 2 GiB (read(2))
             pieces.append(piece)
             count, offset = count - len(piece), offset + len(piece)
         return b"".join(pieces)
 
-    def close(self) -> None:
-        self._file.close()
+    def __del__(self) -> None:
+        os.close(self._descriptor)
 
-    __del__ = close
+
+def _temporary_file() -> int:
+    # /var/tmp is for large files (FHS); /tmp may be held in memory.
+    directory = None if "TMPDIR" in os.environ or not os.access("/var/tmp", os.W_OK) else "/var/tmp"
+    with tempfile.TemporaryFile(prefix="sshfan-", dir=directory) as file:
+        return os.dup(file.fileno())
 
 
 class Capture:
@@ -217,7 +220,7 @@ class Capture:
         return writing
 
     def _fail(self, error: OSError, count: int) -> None:
-        self.failure = error
+        self.failure = error.with_traceback(None)  # its frames would keep this capture, and the file
         self.kept -= count
         self.dropped += count
 

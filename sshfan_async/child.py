@@ -10,6 +10,7 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
+import errno
 import fcntl
 import math
 import os
@@ -19,6 +20,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sshfan_async.launch import Client
+from sshfan_async.outcome import Phase
 from sshfan_async.watchdog import Reports, kill_message
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ DESCRIPTORS = 5
 """Descriptors of ours that a child takes while it lives: two outputs, two of its log pipe, and the loop's pidfd."""
 
 _CHUNK = 256 * 1024
-_PIPE_SIZE = 1024 * 1024
+_PIPE_SIZE = 256 * 1024
 _DEFAULT_PIPE = 64 * 1024
 _PREAMBLE = 8 * 1024
 
@@ -48,6 +50,11 @@ _WATCHDOG_SLACK = 2.0
 
 class Listener(Protocol):
     """Who follows a child while it runs."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether `wrote` wants what the command writes, at all."""
+        ...
 
     def progressed(self) -> None:
         """The log has moved on."""
@@ -237,6 +244,8 @@ class Child:
         """Send our word, where a watchdog may hear it: after the command is sent, and its standard input whole."""
         if self.reports is None or self.log.sent_at is None or self._stdin < 0:
             return False
+        if self.log.phase() is Phase.CLOSE:
+            return False  # the command has ended, and the watchdog with it: something else holds the outputs open
         if self._source is not None and self._stdin_at < self._source.size:
             return False
         try:
@@ -259,6 +268,13 @@ class Child:
         if descriptor == self._log_pipe.read_end:
             self._read_log()
             return
+        if descriptor == self._stdout and self.stdout.in_file and not self._listener.follows:
+            held = _held(descriptor)
+            if held > 0:
+                moved = self.stdout.move(descriptor, held)
+                if moved is not None:
+                    self._pause(descriptor, moved)
+                return
         data = _read(descriptor, _CHUNK)
         if data is None:
             return
@@ -339,7 +355,11 @@ class Child:
         assert self._source is not None
         try:
             if not self._given():
-                self._stdin_at += os.write(self._stdin, self._source.read_at(self._stdin_at, _CHUNK))
+                data = self._source.read_at(self._stdin_at, _CHUNK)
+                if not data:
+                    self._close_stdin()  # a file that has shrunk since: this is its end now
+                    return
+                self._stdin_at += os.write(self._stdin, data)
         except BlockingIOError:
             return
         except BrokenPipeError:
@@ -430,6 +450,9 @@ async def _spawn(*argv: str, **options: Any) -> asyncio.subprocess.Process:
     making = asyncio.ensure_future(asyncio.create_subprocess_exec(*argv, **options))
     try:
         return await asyncio.shield(making)
+    except RuntimeError as error:
+        # Before 3.12 each child has a thread that waits for it (asyncio.ThreadedChildWatcher), and threads run out.
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
     except asyncio.CancelledError:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([making], timeout=_LOST)

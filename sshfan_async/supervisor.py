@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from sshfan_async.sshlog import Ending, SshLog
     from sshfan_async.targets import Target
 
-__all__ = ["Supervisor"]
+__all__ = ["Supervisor", "ask_version", "find_program"]
 
 _VERSION_PATIENCE = 1.0
 """Seconds for `ssh -V`. OpenSSH takes 5 ms; a stand-in may take for ever."""
@@ -116,8 +116,8 @@ class Supervisor:
             self._launching.deadline = self._flow.deadline = began + deadline
         failure: Ending | None = None
         with contextlib.ExitStack() as shared:
-            try:
-                async with asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as group:
+                try:
                     with self._launching:
                         try:
                             equipment = await self._equip(shared)
@@ -125,8 +125,8 @@ class Supervisor:
                             failure = not_started(error, self._run.ssh)
                         else:
                             await self._launch_all(equipment, group, began)
-            finally:
-                self._finish_pending(failure, time.monotonic() - began)
+                finally:
+                    self._finish_pending(failure, time.monotonic() - began)
         self.log.run_finished(time.monotonic() - began)
 
     def _finish_pending(self, failure: Ending | None, queued: float) -> None:
@@ -148,11 +148,15 @@ class Supervisor:
         """
         run = self._run
         await self.log.open()
-        executable = _executable(run.ssh)
-        client = await _client(executable)
+        executable = find_program(run.ssh)
+        client = await ask_version(executable)
         source: Source | None = None
         if run.stdin is not None:
-            source = await open_source(run.stdin)
+            try:
+                source = await open_source(run.stdin)
+            except OSError as error:
+                why = error.strerror or str(error)
+                raise OSError(error.errno, f"the standard input for it cannot be read: {why}") from error
             shared.callback(source.close)
         readers = make_readers(asyncio.get_running_loop())
         shared.callback(readers.close)
@@ -318,24 +322,25 @@ class _Host:
                 return
             self._last, ending = ended, ended.ending
             self._attempts += 1
-            self._leave_place(dropped=ending.transient and ended.peer is not None)
             if not ending.transient or self._attempts > retries or self._stopped:
                 return
+            self._leave_place(ended)
             back_off = _BACK_OFF * 2 ** (self._attempts - 1) * random.uniform(1, 2)
             supervisor.log.host_retried(self._target, self._attempts, ending.reason, back_off)
             if not await self._rest(back_off, ended.peer):
                 return
 
     def _conclude(self) -> None:
-        self._leave_place(dropped=False)
         last = self._last
         if last is None:
             last = Ended(ending=never_started(None), phases=Phases(queued=time.monotonic() - self._enqueued_at))
+        # Told before its place is free: whoever drains the run because of it does so before the next host starts.
         self._supervisor.leave(self, _outcome(self._target, self._name, self._attempts, last))
+        self._leave_place(last)
 
-    def _leave_place(self, *, dropped: bool) -> None:
+    def _leave_place(self, ended: Ended) -> None:
         if self._passage is not None:
-            self._passage.end(dropped=dropped)
+            self._passage.end(dropped=ended.ending.transient and ended.peer is not None)
             self._passage = None
             self._places.give_back(self)
 
@@ -387,7 +392,7 @@ def _outcome(target: Target, name: str, attempts: int, last: Ended) -> Outcome:
     )
 
 
-def _executable(ssh: Ssh) -> str:
+def find_program(ssh: Ssh) -> str:
     """Return where the program is.
 
     Raises:
@@ -400,12 +405,14 @@ def _executable(ssh: Ssh) -> str:
     return os.path.abspath(path)
 
 
-async def _client(path: str) -> Client:
+async def ask_version(path: str) -> Client:
     """Return what the program is; each is asked once in the life of this process, and again when its file changes."""
     state = os.stat(path)
     key = (path, state.st_mtime_ns, state.st_size)
     if key not in _clients:
-        async with spawn_gate():  # asking starts a child too; and who waits here finds the answer
-            if key not in _clients:
-                _clients[key] = await ask_client(path, _VERSION_PATIENCE)
+        # The shield: a scope of anyio's cancels again in each turn of the loop, also whoever reaps a child.
+        with anyio.CancelScope(shield=True):
+            async with spawn_gate():  # asking starts a child too; and who waits here finds the answer
+                if key not in _clients:
+                    _clients[key] = await ask_client(path, _VERSION_PATIENCE)
     return _clients[key]

@@ -6,6 +6,9 @@ in the very process that sshd made, so that exit code and death by signal are th
 the session's standard input, through which our word comes, and ends with it. The command's own standard input is
 /dev/null, or a FIFO into which the watchdog passes the bytes that were given.
 
+While the command leaves more of those unread than pipes hold, our word cannot come through. All that a watchdog then
+sees of us is whether the connection stands: it writes a line each second, and ends a command whose input was cut off.
+
 Both tell us what they do, in lines on standard error that begin with the run's secret; `Reports` takes those out.
 """
 
@@ -56,46 +59,62 @@ _n=${_h##*/};
 exec $_s "$_h" -c "$_c"
 """
 
-# $1 secret, $2 mode, $3 grace in tenths of a second, $4 bytes of standard input or -, $5 session, $6 directory
+# $1 secret, $2 mode, $3 grace in tenths of a second, $4 bytes of standard input or -, $5 session, $6 directory.
+# /proc/N/stat has ") STATE PARENT GROUP SESSION " (proc(5)); grep, for a shell reads byte by byte.
 _WATCH = r"""
 trap "" HUP INT TERM PIPE;
 t=$1;
+m=$2;
+w=$3;
 p=$5;
+alive() {
+  q=;
+  if [ -r /proc/self/stat ] && command -v grep >/dev/null; then
+    for f in $(grep -lE "[)] [^ZX] [0-9]+ ($p|[0-9-]+ $p) " /proc/[0-9]*/stat 2>/dev/null); do
+      f=${f#/proc/};
+      q="$q ${f%/stat}";
+    done;
+    [ "$q" ] && q=-$p$q;
+  else
+    kill -0 -$p 2>/dev/null && q=-$p;
+  fi;
+  [ "$q" ];
+};
+end() {
+  kill -0 $p 2>/dev/null || exit 0;
+  alive && { kill -TERM $q; kill -CONT $q; } 2>/dev/null;
+  n=0;
+  d=1;
+  while alive; do
+    [ $n -lt $w ] || kill -KILL $q 2>/dev/null;
+    [ $n -lt $((w + 20)) ] || { printf "%s:left\n" $t >&2; exit; };
+    if sleep 0.$d 2>/dev/null; then n=$((n + d)); else sleep 1; n=$((n + 10)); fi;
+    [ $d -ge 8 ] || d=$((d * 2));
+  done;
+  printf "%s:ended\n" $t >&2;
+  exit;
+};
 case $4 in
   -) ;;
-  *) exec 4>"$6/stdin"; rm -rf "$6"; head -c "$4" | { cat >&4; cat >/dev/null; } 2>/dev/null; exec 4>&-;;
+  *)
+    exec 4>"$6/stdin";
+    rm -rf "$6";
+    b=;
+    if [ $4 -gt 65536 ]; then
+      (while sleep 1 2>/dev/null; do printf "%s:there\n" $t >&2 || end; done) 4>&- </dev/null &
+      b=$!;
+    fi;
+    head -c $4 | { cat >&4; cat >/dev/null; } 2>/dev/null;
+    exec 4>&-;
+    if [ "$b" ]; then
+      printf "%s:there\n" $t >&2 || { wait $b; exit; };
+      { kill -KILL $b; wait $b; } 2>/dev/null;
+    fi;;
 esac;
 k=;
 while read -r l; do [ "$l" = "$t:kill" ] && k=1 && break; done;
-[ "$2" = always ] && k=1;
-[ "$k" ] && kill -0 $p 2>/dev/null || exit 0;
-alive() {
-  q=;
-  g=;
-  if [ -r /proc/self/stat ]; then
-    for f in /proc/[0-9]*/stat; do
-      { read -r l <$f; } 2>/dev/null || continue;
-      f=${f#/proc/};
-      set -- ${f%/stat} ${l##*) };
-      case $2 in Z|X) continue;; esac;
-      if [ "$4" = $p ]; then g=-$p; elif [ "$5" = $p ]; then q="$q $1"; fi;
-    done;
-  else
-    kill -0 -$p 2>/dev/null && g=-$p;
-  fi;
-  q=$g$q;
-  [ "$q" ];
-};
-alive && { kill -TERM $q; kill -CONT $q; } 2>/dev/null;
-n=0;
-d=1;
-while alive; do
-  [ $n -lt $3 ] || kill -KILL $q 2>/dev/null;
-  [ $n -lt $(($3 + 20)) ] || { printf "%s:left\n" $t >&2; exit; };
-  if sleep 0.$d 2>/dev/null; then n=$((n + d)); else sleep 1; n=$((n + 10)); fi;
-  [ $d -ge 8 ] || d=$((d * 2));
-done;
-printf "%s:ended\n" $t >&2
+[ $m = always ] && k=1;
+[ "$k" ] && end
 """
 
 
@@ -134,7 +153,7 @@ def _encoded(command: str) -> str:
     return command.translate(_UNSAFE)
 
 
-_WORDS = ("watched", "unwatched", "ended", "left")
+_WORDS = ("watched", "unwatched", "there", "ended", "left")
 
 
 class Reports:
@@ -179,7 +198,7 @@ class Reports:
             self.watched = word == b"watched"
         elif word == b"ended":
             self.ended = True
-        else:
+        elif word == b"left":
             self.left = True
 
     def _begun(self, data: bytes, start: int) -> int:

@@ -76,9 +76,10 @@ def stall(number: int, connection: socket.socket, *, after: bytes = b"") -> None
 
 
 def hang_up(number: int, connection: socket.socket, *, after: bytes = b"", reset: bool = False) -> None:
-    """Send `after` and close; with a reset instead of a FIN if so told."""
+    """Send `after` and close; with a reset instead of a FIN if so told, once the client has said something."""
     connection.sendall(after)
     if reset:
+        connection.recv(1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 

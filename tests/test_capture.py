@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import errno
+import os
 import pickle
+import resource
+import tempfile
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sshfan_async.capture import Capture, Spilled, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def read(capture: Capture) -> bytes:
@@ -13,11 +23,11 @@ def read(capture: Capture) -> bytes:
 
 
 @pytest.fixture(params=[1 << 20, 5, 0], ids=["memory", "half", "file"])
-def store(request: pytest.FixtureRequest) -> Store:
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """A store that keeps all in memory, the first bytes only, or nothing."""
     store = Store(request.param)
-    request.addfinalizer(store.close)
-    return store
+    yield store
+    store.close()
 
 
 def test_pieces_join_in_order(store: Store) -> None:
@@ -67,3 +77,116 @@ def test_kept_output_outlives_its_store_and_pickles_as_bytes() -> None:
     assert isinstance(value, Spilled)
     assert value.open().read() == b"abcdefg"
     assert pickle.loads(pickle.dumps(value)) == b"abcdefg"
+
+
+# any order of writes, of any number of captures, with any limit
+
+
+@given(
+    memory=st.integers(0, 60),
+    limits=st.lists(st.none() | st.integers(0, 60), min_size=1, max_size=3),
+    writes=st.lists(st.tuples(st.integers(0, 2), st.binary(max_size=30), st.booleans()), max_size=20),
+    cut=st.integers(0, 200),
+)
+def test_what_is_kept_reads_back_the_same(
+    memory: int, limits: list[int | None], writes: list[tuple[int, bytes, bool]], cut: int
+) -> None:
+    store = Store(memory)
+    captures = [store.capture(limit) for limit in limits]
+    written = [b""] * len(limits)
+    read_end, write_end = os.pipe()
+    for number, data, by_move in writes:
+        number %= len(limits)
+        written[number] += data
+        capture = captures[number]
+        if by_move and data and capture.in_file:
+            os.write(write_end, data)
+            capture.move(read_end, len(data))
+            capture.settle()
+            if capture.kept < len(written[number]) - capture.dropped:  # what is beyond the limit is still in the pipe
+                capture.write(os.read(read_end, 100))
+        else:
+            capture.write(data)
+    store.close()
+    os.close(read_end)
+    os.close(write_end)
+    for limit, capture, data in zip(limits, captures, written, strict=True):
+        kept = data if limit is None else data[:limit]
+        value = capture.value()
+        assert (capture.kept, capture.dropped) == (len(kept), len(data) - len(kept))
+        assert value == kept
+        if isinstance(value, Spilled):
+            assert hash(value) == hash(kept)
+            assert value.read() == value.open().read() == b"".join(value.open()) == kept
+            assert value.tail(cut) == (kept[-cut:] if cut else b"")
+            assert value.without_last(cut) == kept[: max(0, len(kept) - cut)]
+            assert pickle.loads(pickle.dumps(value)) == kept
+            assert value.size == len(kept)
+
+
+def test_large_output_in_memory_is_not_joined_until_it_is_read() -> None:
+    store = Store(1 << 30)
+    capture = store.capture(None)
+    pieces = [bytes([number]) * 100_000 for number in range(20)]
+    for piece in pieces:
+        capture.write(piece)
+    value = capture.value()
+    assert isinstance(value, Spilled)
+    assert value == b"".join(pieces)
+    assert value.tail(150_000) == b"".join(pieces)[-150_000:]
+    assert value.without_last(150_000) == b"".join(pieces)[:-150_000]
+
+
+# a disk that is full
+
+
+@pytest.fixture
+def full_at_100_bytes() -> Iterator[None]:
+    """No file of this process grows beyond 100 bytes: EFBIG, for Python ignores SIGXFSZ (setrlimit(2))."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("full_at_100_bytes")
+def test_output_that_cannot_be_written_is_counted_and_told() -> None:
+    store = Store(10)
+    capture, other = store.capture(None), store.capture(None)
+    for data in (b"a" * 10, b"b" * 60, b"c" * 60, b"d" * 60):
+        capture.write(data)
+    assert capture.value() == b"a" * 10 + b"b" * 60
+    assert (capture.kept, capture.dropped) == (70, 120)
+    assert capture.failure is not None
+    assert capture.failure.errno == errno.EFBIG
+    other.write(b"")
+    assert other.failure is None
+    store.close()
+
+
+@pytest.mark.usefixtures("full_at_100_bytes")
+def test_output_that_cannot_be_moved_is_read_all_the_same() -> None:
+    store = Store(0)
+    capture = store.capture(None)
+    capture.write(b"a" * 60)
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"b" * 60 + b"c")
+    capture.move(read_end, 60)
+    assert capture.value() == b"a" * 60
+    assert (capture.dropped, capture.in_file) == (60, False)
+    assert os.read(read_end, 10) == b"c"
+    os.close(read_end)
+    os.close(write_end)
+    store.close()
+
+
+def test_no_place_for_a_temporary_file_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    monkeypatch.setenv("TMPDIR", "/nonexistent")
+    store = Store(3)
+    capture = store.capture(None)
+    for data in (b"abc", b"def"):
+        capture.write(data)
+    assert (capture.value(), capture.dropped) == (b"abc", 3)
+    assert isinstance(capture.failure, FileNotFoundError)
+    store.close()

@@ -20,6 +20,7 @@ LAYERS = (
     "settings",
     "outcome",
     "events",
+    "mux",
     "sshlog",
     "launch",
     "capture",

@@ -48,14 +48,19 @@ def test_a_megabyte_on_each_output_comes_back_whole(fleet: SshdFleet) -> None:
 def test_two_hosts_run_side_by_side_and_times_are_true(fleet: SshdFleet) -> None:
     # The hosts are this machine, so that their clock is ours; the command's two stamps leave out ssh's own time.
     began = time.monotonic()
-    report = asyncio.run(fan_out(["node001", "node002"], "date +%s.%N; sleep 3; date +%s.%N", ssh=fleet.ssh))
+    command = "date +%s.%N; sleep 3; date +%s.%N"
+    report = asyncio.run(fan_out(["node001", "node002"], command, on_stop="leave", ssh=fleet.ssh))
     assert 3 <= time.monotonic() - began < 4
+    excess = []
     for outcome in report:
         first, last = map(float, outcome.stdout.split())
         assert outcome.started_at is not None
-        assert abs(outcome.started_at + outcome.elapsed - last) < 0.05
         assert outcome.phases.run is not None
-        assert abs(outcome.phases.run - (last - first)) < 0.05
+        excess.append((outcome.started_at + outcome.elapsed - last, outcome.phases.run - (last - first)))
+    # Never less than the host's own clock says. How much more is also a matter of what else this machine does, hence
+    # the better of the two hosts; a version that polls adds to both.
+    assert min(min(each) for each in excess) > -0.001
+    assert min(max(each) for each in excess) < 0.05
 
 
 def test_delta_time_is_from_launch_to_end(fleet: SshdFleet) -> None:
@@ -257,8 +262,10 @@ try:
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
-    before = set(os.listdir("/tmp"))
-    with subprocess.Popen(script(fleet, text), stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as caller:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**ENVIRONMENT, "TMPDIR": os.fspath(temporary)}
+    with subprocess.Popen(script(fleet, text), stdout=subprocess.PIPE, text=True, env=environment) as caller:
         started = tmp_path / "started"
         wait_until(lambda: started.exists() and len(started.read_text().split()) == 5, "all commands run")
         ssh = children(caller.pid)
@@ -268,10 +275,10 @@ except KeyboardInterrupt:
         assert caller.stdout is not None
         said = caller.stdout.read()
         caller.wait(10)
-    assert said.startswith("interrupted")
-    assert caller.returncode == 0
+    if times == 1:  # the others may come when `run` is over
+        assert (said, caller.returncode) == ("interrupted\n", 0)
     wait_until(lambda: not any(is_running(pid) for pid in ssh), "all ssh to be gone")
-    assert {name for name in set(os.listdir("/tmp")) - before if name.startswith("sshfan-")} == set()
+    assert list(temporary.iterdir()) == []
     for pid in started.read_text().split():
         os.kill(int(pid), signal.SIGKILL)
 

@@ -6,15 +6,14 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
+from listeners import hang_up, listening
 
 import sshfan_async
 from sshfan_async import fan_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import pytest
 
-    from sshfan_async import Ssh
     from sshfan_async.testing import SshdFleet
 
 ROOT = os.path.dirname(os.path.dirname(sshfan_async.__file__))
@@ -47,7 +46,7 @@ def test_silent_and_without_structlog_where_nobody_listens() -> None:
     assert said == ""
 
 
-def test_events_of_run_and_hosts_carry_the_runs_id(fleet: SshdFleet, caplog: pytest.LogCaptureFixture) -> None:
+def test_events_of_run_and_hosts_carry_the_runs_id() -> None:
     said = run_script(
         f"{RUN}\nlogging.basicConfig(level=logging.INFO, format='%(name)s %(levelname)s %(message)s')\ngo()"
     )
@@ -90,10 +89,13 @@ def test_configured_structlog_is_used_as_it_is() -> None:
 
 
 async def test_retry_is_a_warning_with_its_reason(
-    stand_in: Callable[..., Ssh], tmp_path: object, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    fleet: SshdFleet, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sshfan_async.supervisor._BACK_OFF", 0.001)
-    ssh = stand_in("exec ssh -oProxyCommand='exec false' -F /dev/null \"$@\"", version="OpenSSH_9.2p1")
-    await fan_out("web1", "true", ssh=ssh)
-    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert all("host='web1'" in message for message in warnings)
+    with listening(hang_up) as listener:
+        fleet.add_host("drops", options={"Port": str(listener.port)})
+        await fan_out("drops", "true", retries=1, ssh=fleet.ssh)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.startswith("event='host retried'")
+    assert "host='drops' attempt=1" in warning
+    assert "onnection" in warning

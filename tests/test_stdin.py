@@ -15,8 +15,10 @@ from sshfan_async import InvalidSetting, fan_out
 from sshfan_async.stdin import check_input, open_source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from sshfan_async import Ssh
     from sshfan_async.testing import SshdFleet
 
 
@@ -223,12 +225,32 @@ async def test_thread_that_copies_a_pipe_ends_with_the_run() -> None:
     reader, writer = os.pipe()
     try:
         with open(reader, "rb") as file:
-            before = descriptors()
+            before = descriptors().items()
+
+            def temporary_files() -> list[str]:
+                return [name for _, name in descriptors().items() - before if name.endswith("(deleted)")]
+
             opening = asyncio.create_task(open_source(file))
-            await until(lambda: len(descriptors()) == len(before) + 3, "the temporary file is open")
+            await until(temporary_files, "the temporary file is open")
             opening.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await opening
-            await until(lambda: descriptors() == before, "the temporary file is closed")
+            await until(lambda: not temporary_files(), "the temporary file is closed")
     finally:
         os.close(writer)
+
+
+async def test_file_that_shrinks_while_it_is_sent_ends_where_it_ends_now(
+    stand_in: Callable[..., Ssh], tmp_path: Path
+) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(bytes(1_000_000))
+    ssh = stand_in(f"touch {tmp_path}/started; until [ -e {tmp_path}/go ]; do sleep 0.01; done; wc -c")
+    with path.open("rb") as file:
+        running = asyncio.create_task(fan_out("web1", "true", stdin=file, timeout=5, ssh=ssh))
+        await until((tmp_path / "started").exists)
+        os.truncate(path, 10)
+        (tmp_path / "go").touch()
+        outcome = (await running)["web1"]
+    assert outcome.ok, outcome
+    assert int(outcome.stdout) < 1_000_000

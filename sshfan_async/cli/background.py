@@ -1,15 +1,20 @@
-"""A run in a thread of its own: a terminal or a pager may keep our output waiting, which must not hold up a run."""
+"""A run in a thread of its own: a terminal or a pager that keeps our output waiting must not stall its clocks."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import queue
 from typing import TYPE_CHECKING
 
 from sshfan_async.cli.process import watch_children
-from sshfan_async.running import Running, standard_portal
+from sshfan_async.cli.rollout import Rollout, Rules
+from sshfan_async.events import HostFinished, HostOutput
+from sshfan_async.running import standard_portal
+from sshfan_async.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
     from types import TracebackType
@@ -17,26 +22,37 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
-    from sshfan_async.events import Event
+    from sshfan_async.events import Event, Stream
     from sshfan_async.settings import Run
 
 __all__ = ["BackgroundRun"]
+
+_FULL = 8 * 1024 * 1024
+"""Bytes of output that wait to be shown from which the hosts are held back; at a quarter of it they go on."""
 
 
 class BackgroundRun:
     """The run goes on while the `with` block does; leaving it ends the run, and waits until all is reaped."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, rules: Rules, streams: frozenset[Stream]) -> None:
+        """`streams`: the outputs that `batches` is to tell of."""
         self._run = run
+        self._rules = rules
+        self._streams = streams
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._portal: AbstractContextManager[BlockingPortal] = standard_portal()
         self._task: Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._supervisor: Supervisor | None = None
+        self._rollout: Rollout | None = None
         self._stopped = False
+        self._held = False
+        # Each is written by one thread only: the loop's, and that of `batches`.
+        self._told = 0
+        self._shown = 0
 
     def __enter__(self) -> Self:
         self._task = self._portal.__enter__().start_task_soon(self._go)
-        if self._stopped:
-            self._task.cancel()
         return self
 
     def __exit__(
@@ -45,14 +61,22 @@ class BackgroundRun:
         self.stop()
         self._portal.__exit__(None, None, None)
 
+    @property
+    def ended_by(self) -> str | None:
+        """The rule that has ended the run early."""
+        return None if self._rollout is None else self._rollout.ended_by
+
     def stop(self) -> None:
         """End the run; its remaining events still come. Safe in a signal handler, at any time and repeatedly."""
         self._stopped = True
-        if self._task is not None:
-            self._task.cancel()
+        if self._supervisor is not None:
+            self._call(self._supervisor.stop)
 
     def batches(self, patience: float) -> Iterator[list[Event]]:
-        """Yield the events as they come, all that are there; an empty list after `patience` seconds without."""
+        """Yield the events as they come, all that are there; an empty list after `patience` seconds without.
+
+        To ask for the next list says that the one before is shown.
+        """
         ended = False
         while not ended:
             batch: list[Event] = []
@@ -65,14 +89,51 @@ class BackgroundRun:
             except queue.Empty:
                 pass
             yield batch
+            self._shown += sum(len(event.data) for event in batch if isinstance(event, HostOutput))
+            if self._held and self._told - self._shown <= _FULL // 4:
+                self._call(self._release)
         assert self._task is not None
-        if not self._task.cancelled():
-            self._task.result()
+        self._task.result()
 
     async def _go(self) -> None:
         try:
             watch_children()
-            async with Running(self._run, self._events.put) as running:
-                await running.finished()
+            self._rollout = Rollout(self._rules, len(self._run.targets), self._fanout())
+            supervisor = Supervisor(self._run, self._emit, followed=True, limiter=self._rollout.limiter)
+            self._loop, self._supervisor = asyncio.get_running_loop(), supervisor
+            if self._stopped:
+                supervisor.stop()
+            await supervisor.run()
         finally:
             self._events.put(None)
+
+    def _fanout(self) -> int:
+        fanout = self._run.limits.fanout
+        assert isinstance(fanout, int)  # that of the command line
+        return fanout
+
+    def _emit(self, event: Event) -> None:
+        if isinstance(event, HostOutput):
+            if event.stream not in self._streams:
+                return
+            self._told += len(event.data)
+            if not self._held and self._told - self._shown > _FULL:
+                self._held = True
+                assert self._supervisor is not None
+                self._supervisor.hold()
+        elif isinstance(event, HostFinished):
+            assert self._rollout is not None
+            assert self._supervisor is not None
+            self._rollout.note(event.outcome, self._supervisor)
+        self._events.put(event)
+
+    def _release(self) -> None:
+        if self._held and self._supervisor is not None:
+            self._held = False
+            self._supervisor.release()
+
+    def _call(self, function: Callable[[], None]) -> None:
+        """Have `function` called in the run's loop; a loop that has ended needs nothing more."""
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function)

@@ -19,6 +19,7 @@ _ROLES = ("slow", "failing", "unreachable", "hanging", "slow", "failing", "slow"
 """What the hosts that misbehave do, in the order in which a growing fleet gets them: one host in five does."""
 _VARIABLE = "SSHFAN_DEMO_ROLE"
 _TIMEOUT = 3.0
+_CONNECT_TIMEOUT = 15.0
 
 # Run by sh, whatever the login shell is: csh and fish know no `case`.
 _SCRIPT = (
@@ -43,10 +44,11 @@ def command(count: int, debug: bool, words: tuple[str, ...]) -> int:
     Without COMMAND, some of the hosts are slow, fail, hang or cannot be reached, on purpose; the exit code is then 0.
     Needs OpenSSH's server installed, and no rights: nothing of yours in ~/.ssh is read or written.
     """
+    from sshfan_async.api import checked_run
     from sshfan_async.cli.console import stderr_console
-    from sshfan_async.cli.execute import execute
+    from sshfan_async.cli.execute import Showing, execute
     from sshfan_async.cli.output import STDERR, say, write
-    from sshfan_async.cli.plan import plan
+    from sshfan_async.cli.rollout import Rules
     from sshfan_async.cli.summary import summary
     from sshfan_async.testing import SshdFleet
 
@@ -60,13 +62,15 @@ def command(count: int, debug: bool, words: tuple[str, ...]) -> int:
         odd = 0 if words else _assign_roles(fleet)
         hosts = "1 host," if count == 1 else f"{count} hosts, all of them"
         say(f"{hosts} one private sshd on this machine{f'; {odd} misbehave on purpose' if odd else ''}")
-        run = plan(
+        run = checked_run(
             fleet.hosts,
             " ".join(words) if words else shlex.join(["sh", "-c", _SCRIPT]),
-            timeout=0.0 if words else _TIMEOUT,
+            connect_timeout=_CONNECT_TIMEOUT,
+            timeout=None if words else _TIMEOUT,
+            max_output=0,
             ssh=fleet.ssh,
         )
-        conclusion = execute(run, console)
+        conclusion = execute(run, console, Showing(), Rules())
     write(STDERR, summary(conclusion, console))
     return conclusion.exit_code if words else _demonstrated(conclusion)
 

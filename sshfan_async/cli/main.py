@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_VERBS = {"demo": "sshfan_async.cli.demo"}
+_VERBS = {
+    "demo": "sshfan_async.cli.demo",
+    "shell": "sshfan_async.cli.shell",
+    "help": "sshfan_async.cli.help_command",
+    "--help": "sshfan_async.cli.help_command",
+    "-h": "sshfan_async.cli.help_command",
+}
 """What may stand first on the line, and the module whose `command` it is."""
 _NO_VERB = "sshfan_async.cli.run_command"
 
@@ -32,6 +39,10 @@ _BUG = 70
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` (by default the process's own) and return its exit code."""
     process.open_standard_descriptors()
+    instruction = os.environ.get("_SSHFAN_COMPLETE")
+    if instruction is not None:
+        code: int = import_module("sshfan_async.cli.completion").complete(instruction, _VERBS)
+        return code
     try:
         return _guarded(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
@@ -50,7 +61,7 @@ def _guarded(arguments: Sequence[str]) -> int:
     try:
         command, name, rest = _command(arguments)
         with command.make_context(name, rest) as context:
-            debug = context.params["debug"]
+            debug = context.params.get("debug", False)
             code: int = command.invoke(context)
             return code
     except click.exceptions.Exit as end:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -14,13 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sshfan_async.cli.style import STYLES, status_name
-from sshfan_async.events import HostFinished, HostStarted
 from sshfan_async.outcome import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sshfan_async.events import Event
+    from sshfan_async.cli.inflight import InFlight
 
 __all__ = ["Progress"]
 
@@ -30,25 +27,13 @@ _WIDEST_BAR = 24
 
 
 class Progress:
-    """The state of a run, and the bytes that draw it on a terminal and take it away again."""
+    """The bytes that draw the state of a run on a terminal and take it away again."""
 
-    def __init__(self, console: Console, total: int) -> None:
+    def __init__(self, console: Console, state: InFlight) -> None:
         self._console = console
-        self._total = total
-        self._began = time.monotonic()
-        self._ended: Counter[Status] = Counter()
-        self._running: dict[str, None] = {}
+        self._state = state
         self._height = 0
         self._drawn_at = 0.0
-
-    def note(self, events: Iterable[Event]) -> None:
-        """Take in what has happened."""
-        for event in events:
-            if isinstance(event, HostStarted):
-                self._running[event.host] = None
-            elif isinstance(event, HostFinished):
-                self._running.pop(event.outcome.host, None)
-                self._ended[event.outcome.status] += 1
 
     @property
     def due(self) -> bool:
@@ -82,20 +67,22 @@ class Progress:
         return [Control(ControlType.CARRIAGE_RETURN, line, *(up * self._height))]
 
     def _bar(self) -> Table:
-        done = self._ended.total()
-        counts = Text(f"{done}/{self._total}", no_wrap=True, overflow="ellipsis")
+        state = self._state
+        done = state.ended.total()
+        counts = Text(f"{done}/{state.total}", no_wrap=True, overflow="ellipsis")
         for status in Status:
-            if self._ended[status]:
-                counts.append(f"  {self._ended[status]} {status_name(status)}", STYLES[status])
+            if state.ended[status]:
+                counts.append(f"  {state.ended[status]} {status_name(status)}", STYLES[status])
         bar = Table.grid(padding=(0, 1))
         width = min(_WIDEST_BAR, self._console.width // 4)
         bar.add_row(
-            ProgressBar(total=self._total, completed=done, width=width),
+            ProgressBar(total=state.total, completed=done, width=width),
             counts,
-            Text(f"{time.monotonic() - self._began:.1f} s", style="dim", no_wrap=True),
+            Text(f"{time.monotonic() - state.began:.1f} s", style="dim", no_wrap=True),
         )
         return bar
 
     def _who(self) -> Text:
-        names = " ".join(self._running)
-        return Text(f"{len(self._running)} running: {names}", style="dim", no_wrap=True, overflow="ellipsis")
+        running = self._state.running
+        names = " ".join(islice(running, self._console.width))
+        return Text(f"{len(running)} running: {names}", style="dim", no_wrap=True, overflow="ellipsis")

@@ -3,92 +3,125 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sshfan_async import __version__
-from sshfan_async.cli.options import SECONDS, SETTINGS, command_words, common_options
+from sshfan_async.cli.given import Given
+from sshfan_async.cli.options import FAILURES, GENERAL, HOSTS, HOW, OUTPUT, PROGRAMS, SETTINGS, WORDS
+from sshfan_async.cli.topics import overview
+
+if TYPE_CHECKING:
+    from sshfan_async.cli.execute import Conclusion, Showing, What
 
 __all__ = ["command"]
 
-_EPILOG = """\
-\b
-Examples:
-  sshfan -w 'web[1-20]' uptime
-  sshfan -w db1,ops@db2:2222 -u 60 'df -h /; cat /proc/loadavg'
-  sshfan demo             forty hosts of a private sshd on this machine
 
-\b
-Exit code: 0 every host ok; 1 a command failed, timed out or was lost;
-2 usage; 3 a host was never reached (wins over 1); 130 interrupted.
-"""
+class _Command(click.Command):
+    """Its options are more than a screen: `--help` shows an overview, and each topic has a screen of its own."""
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write(overview())
 
 
-@click.command(context_settings=SETTINGS, epilog=_EPILOG, options_metavar="-w NODES [OPTIONS]")
-@click.option(
-    "-w", "--hosts", "node_sets", multiple=True, metavar="NODES",
-    help="Where: a node set such as web[1-20,31],ops@db1:2222,@group. Repeatable.",
-)  # fmt: skip
-@click.option(
-    "-f", "--fanout", type=click.IntRange(min=1), default=64, metavar="N",
-    help="Hosts at once, 64 unless told.",
-)  # fmt: skip
-@click.option("-l", "--user", metavar="USER", help="Remote user, where NODES name none.")
-@click.option(
-    "-t", "--connect-timeout", type=SECONDS, default=15.0,
-    help="Seconds until the command is sent, 15 unless told; 0: no limit.",
-)  # fmt: skip
-@click.option(
-    "-u", "--timeout", type=SECONDS, default=0.0,
-    help="Seconds for the command; 0, the default: no limit.",
-)  # fmt: skip
-@click.option(
-    "--ssh-config", type=click.Path(exists=True, dir_okay=False, readable=True), metavar="FILE",
-    help="Use FILE in place of ~/.ssh/config and the system's ssh_config.",
-)  # fmt: skip
-@click.version_option(__version__, message="%(prog)s %(version)s")
-@common_options
-@command_words
-def command(
-    node_sets: tuple[str, ...],
-    fanout: int,
-    user: str | None,
-    connect_timeout: float,
-    timeout: float,
-    ssh_config: str | None,
-    debug: bool,
-    words: tuple[str, ...],
-) -> int:
-    """Run COMMAND on many hosts at once, with the ssh and the ssh_config that you have.
+def _run(**params: Any) -> int:
+    given = Given(**params)
+    if given.list_only:
+        return _list(given)
+    _check(given)
+    from sshfan_async.cli.plan import plan
 
-    The options come first; COMMAND and all that follows it reaches the remote shell as it stands.
-    """
-    if not node_sets:
-        raise click.UsageError("no hosts: name them with -w, as in: sshfan -w 'web[1-20]' uptime")
-    if not words:
-        raise click.UsageError("no command: write it after the options, as in: sshfan -w 'web[1-20]' uptime")
+    run = plan(given)
+    if given.dry_run:
+        from sshfan_async.cli.dry_run import dry_run
+
+        return dry_run(run)
     from sshfan_async.cli.console import stderr_console
     from sshfan_async.cli.execute import execute
-    from sshfan_async.cli.output import STDERR, say, write
-    from sshfan_async.cli.plan import plan
-    from sshfan_async.cli.summary import failure_lines, summary
-    from sshfan_async.settings import Ssh
-    from sshfan_async.targets import nodes
+    from sshfan_async.cli.rollout import Rules
 
-    run = plan(
-        [target for node_set in node_sets for target in nodes(node_set)],
-        " ".join(words),
-        user=user,
-        fanout=fanout,
-        connect_timeout=connect_timeout,
-        timeout=timeout,
-        ssh=Ssh(config_file=ssh_config),
+    if given.failed_to is not None:
+        from sshfan_async.cli.files import prepare_failed_to, write_failed_to
+
+        prepare_failed_to(given.failed_to)
+    showing = _showing(given, list(run.targets.values()))
+    rules = Rules(fail_fast=given.fail_fast, max_failures=given.max_failures, batches=given.batches)
+    conclusion = execute(run, stderr_console(), showing, rules, largest=given.largest)
+    if given.failed_to is not None:
+        write_failed_to(given.failed_to, conclusion.report)
+    _summarise(conclusion, given)
+    return conclusion.exit_code
+
+
+def _list(given: Given) -> int:
+    from sshfan_async.cli.hosts import chosen
+    from sshfan_async.cli.output import STDOUT, write
+
+    write(STDOUT, "".join(f"{target}\n" for target in chosen(given)).encode())
+    return 0
+
+
+def _check(given: Given) -> None:
+    """Refuse options that contradict each other."""
+    shown = {
+        "-b, -B or --diff": given.gather or given.gather_all or given.diff,
+        "--json": given.as_json,
+        "--quiet": given.quiet,
+        "-N": given.no_prefix,
+    }
+    several = [name for name, is_given in shown.items() if is_given]
+    if len(several) > 1:
+        raise click.UsageError(f"{several[0]} and {several[1]} exclude each other")
+
+
+def _showing(given: Given, hosts: list[str]) -> Showing:
+    from sshfan_async.cli.execute import Showing
+
+    what: What = "live"
+    if given.as_json:
+        what = "json"
+    elif given.quiet:
+        what = "nothing"
+    elif given.gather or given.gather_all or given.diff:
+        what = "gather"
+    files = None
+    if given.outdir is not None or given.errdir is not None:
+        from sshfan_async.cli.files import HostFiles
+
+        files = HostFiles(stdout=given.outdir, stderr=given.errdir, hosts=hosts)
+    return Showing(
+        what=what,
+        with_stderr=given.gather_all,
+        as_diff=given.diff,
+        named=not given.no_prefix,
+        raw=given.raw,
+        files=files,
     )
-    console = stderr_console()
-    conclusion = execute(run, console)
+
+
+def _summarise(conclusion: Conclusion, given: Given) -> None:
+    from sshfan_async.cli.output import STDERR, say, write
+    from sshfan_async.cli.summary import failure_lines, summary
+
     if os.isatty(STDERR):
-        write(STDERR, summary(conclusion, console))
+        from sshfan_async.cli.console import stderr_console
+        from sshfan_async.cli.rerun import options_given, run_again
+
+        options = options_given(click.get_current_context())
+        again = run_again(conclusion.report, options, given.words, given.failed_to)
+        write(STDERR, summary(conclusion, stderr_console(), again))
     else:
         for line in failure_lines(conclusion.report):
             say(f"sshfan: {line}")
-    return conclusion.exit_code
+
+
+command = _Command(
+    "sshfan",
+    context_settings=SETTINGS,
+    params=[*HOSTS, *HOW, *FAILURES, *OUTPUT, *PROGRAMS, *GENERAL, WORDS],
+    callback=_run,
+    help="Run COMMAND on many hosts at once, with the ssh and the ssh_config that you have.",
+    options_metavar="-w NODES [OPTIONS]",
+)
+click.version_option(__version__, message="%(prog)s %(version)s")(command)

@@ -66,14 +66,20 @@ def failure_lines(report: Report) -> Iterator[str]:
         yield f"{group.who}: {group.reason}"
 
 
-def summary(conclusion: Conclusion, console: Console) -> bytes:
-    """Return the summary of a run, as wide and as coloured as `console` is."""
+def summary(conclusion: Conclusion, console: Console, again: str | None = None) -> bytes:
+    """Return the summary of a run, as wide and as coloured as `console` is.
+
+    `again`: the command to run again on those that failed.
+    """
     report = conclusion.report
     with console.capture() as captured:
         _print_counts(conclusion, console)
         _print_failures(report, console)
         if len(report) > 1:
             _print_times(report, console)
+        if again is not None:
+            # Not wrapped by us: a terminal's own wrapping keeps it one line for copying.
+            console.print(f"run again: {one_line(again)}", markup=False, soft_wrap=True)
     lines = [line.rstrip(" ") for line in captured.get().splitlines()]
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
 
@@ -102,9 +108,9 @@ def _is_address(word: str) -> bool:
 def _print_counts(conclusion: Conclusion, console: Console) -> None:
     from rich.text import Text
 
-    report, stopped_by = conclusion.report, conclusion.stopped_by
+    report, ended_by = conclusion.report, conclusion.ended_by
     hosts = "1 host" if len(report) == 1 else f"{len(report)} hosts"
-    early = "" if stopped_by is None else f", ended by {stopped_by.name}"
+    early = "" if ended_by is None else f", ended by {ended_by}"
     line = Text(f"{hosts} in {conclusion.seconds:.1f} s{early}: ")
     counts = [
         Text(f"{len(outcomes)} {status_name(status)}", STYLES[status])

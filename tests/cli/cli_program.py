@@ -27,6 +27,25 @@ class Sshfan(Protocol):
     def __call__(self, *arguments: str, env: Mapping[str, str] = ...) -> subprocess.CompletedProcess[bytes]: ...
 
 
+PRELOADED = [
+    f"sshfan_async.cli.{module}"
+    for module in ("background", "console", "execute", "gather", "main", "plan", "progress", "run_command", "summary")
+]
+
+
+def run_main(arguments: Sequence[str], env: Mapping[str, str], out: str, err: str) -> None:
+    """Be the program, in a process of its own without a terminal."""
+    from sshfan_async.cli.main import main
+
+    os.environ.clear()
+    os.environ.update(env)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    for number, opened in enumerate((os.open(os.devnull, os.O_RDONLY), os.open(out, flags), os.open(err, flags))):
+        os.dup2(opened, number)
+        os.close(opened)
+    sys.exit(main(arguments))
+
+
 class Start(Protocol):
     def __call__(self, *arguments: str, before: Sequence[str] = ...) -> subprocess.Popen[bytes]: ...
 

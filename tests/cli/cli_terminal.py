@@ -18,6 +18,8 @@ from cli_program import LIMIT, PROGRAM, environment
 if TYPE_CHECKING:
     from types import TracebackType
 
+_SHOWN = 2000
+
 # Makes the terminal that is its stdin the controlling one, so that Ctrl-C and a hangup reach the program.
 _TAKE_TERMINAL = """
 import fcntl, os, sys, termios
@@ -58,7 +60,7 @@ class Terminal:
         """Read on until the program has written `wanted`, a regular expression."""
         deadline = time.monotonic() + LIMIT
         while re.search(wanted.encode(), self.raw) is None:
-            assert self._read(deadline), f"no {wanted!r} in {self.raw!r}"
+            assert self._read(deadline), f"no {wanted!r} in {self.raw[-_SHOWN:]!r}"
 
     def type(self, keys: bytes) -> None:
         os.write(self._ours, keys)
@@ -82,7 +84,7 @@ class Terminal:
 
     def _read(self, deadline: float) -> bool:
         ready, _, _ = select.select([self._ours], [], [], max(0.0, deadline - time.monotonic()))
-        assert ready, f"the program is late; it wrote {self.raw!r}"
+        assert ready, f"the program is late; it wrote {self.raw[-_SHOWN:]!r}"
         try:
             data = os.read(self._ours, 65536)
         except OSError:  # EIO: nobody has the terminal open any more

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import time
@@ -9,6 +10,8 @@ import pytest
 from cli_program import LIMIT, PROGRAM, environment
 
 import sshfan_async
+from sshfan_async.cli.main import main
+from sshfan_async.cli.topics import TOPICS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,7 +164,31 @@ def test_a_timeout_of_zero_is_none(on_fleet: Sshfan) -> None:
         (["-w", "web[1-", "true"], "'web[1-'"),
         (["-w", "@nosuchgroup", "true"], "nosuchgroup"),
         (["-w", "web1!web1", "true"], "'web1!web1'"),
-        (["-w", "-oProxyCommand=x", "true"], "-oProxyCommand=x"),
+        (["-w", "web1,-oProxyCommand=x", "true"], "oProxyCommand=x"),
+        (["-w", "-", "true"], "standard input names no hosts"),
+        (["-w", "^/nonexistent/hosts", "true"], "'/nonexistent/hosts'"),
+        (["--hostfile", "/", "true"], "'/'"),
+        (["-g", "nosuchgroup", "true"], "nosuchgroup"),
+        (["-w", "web1", "-X", "nosuchgroup", "true"], "nosuchgroup"),
+        (["-w", "web1", "-x", "web1", "true"], "excluded"),
+        (["-w", "web1", "-o", "nonsense", "true"], "'nonsense'"),
+        (["-w", "web1", "-o", "-W x:1", "true"], "-W cannot be used"),
+        (["-w", "web1", "-o", "-p", "true"], "-p lacks its value"),
+        (["-w", "web1", "-o", "RemoteCommand=x", "true"], "'RemoteCommand'"),
+        (["-w", "web1", "--script", "/nonexistent/script"], "'/nonexistent/script'"),
+        (["-w", "web1", "--script", "/dev/null"], "is empty"),
+        (["-w", "web1", "--script", "/dev/null", "-I"], "exclude each other"),
+        (["-w", "-", "-I", "true"], "exclude each other"),
+        (["-w", "web1", "--batch", "1,x", "true"], "'x'"),
+        (["-w", "web1", "--batch", "0", "true"], "'0'"),
+        (["-w", "web1", "--max-failures", "101%", "true"], "'101%'"),
+        (["-w", "web1", "--max-failures", "1,2", "true"], "'1,2'"),
+        (["-w", "web1", "--kill", "maybe", "true"], "'maybe'"),
+        (["-w", "web1", "--json", "-b", "true"], "exclude each other"),
+        (["-w", "web1", "--outdir", "/dev/null/x", "true"], "/dev/null"),
+        (["-w", "web1", "--failed-to", "/nonexistent/x", "true"], "'/nonexistent/x'"),
+        (["-w", "web1", "-R", "rsh", "true"], "'rsh'"),
+        (["help", "nosuchtopic"], "'nosuchtopic'"),
         (["-w", "web1;reboot", "true"], "'web1;reboot'"),
         (["-w", "web1", "-f", "0", "true"], "0 is not in the range"),
         (["-w", "web1", "-f", "many", "true"], "'many'"),
@@ -183,22 +210,28 @@ def test_a_timeout_of_zero_is_none(on_fleet: Sshfan) -> None:
     ],
 )
 def test_bad_input_is_one_line_that_names_it(
-    sshfan: Sshfan, tmp_path: Path, arguments: list[str], named: str
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: list[str],
+    named: str,
 ) -> None:
     trap = tmp_path / "ssh"
     trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
     trap.chmod(0o700)
 
-    done = sshfan(*arguments, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    code = main(arguments)
 
-    said = done.stderr.decode()
-    assert done.returncode == 2
+    printed, said = capfd.readouterr()
+    assert code == 2
     assert named in said
     assert said.startswith("sshfan: ")
     assert said.count("\n") == 1
     assert "\x1b" not in said
     assert not (tmp_path / "started").exists()
-    assert done.stdout == b""
+    assert printed == ""
 
 
 def test_debug_shows_the_traceback(sshfan: Sshfan) -> None:
@@ -222,11 +255,24 @@ def test_version(sshfan: Sshfan) -> None:
     assert sshfan("--version").stdout.decode() == f"sshfan {sshfan_async.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["demo", "--help"]])
-def test_help_fits_a_screen(sshfan: Sshfan, arguments: list[str]) -> None:
-    lines = sshfan(*arguments).stdout.decode().splitlines()
+@pytest.mark.parametrize(
+    ("arguments", "first"),
+    [
+        (["--help"], "Usage: sshfan"),
+        (["-h"], "Usage: sshfan"),
+        (["-w", "web1", "--help"], "Usage: sshfan"),
+        (["demo", "--help"], "Usage: sshfan"),
+        (["help"], "Usage: sshfan"),
+        *((["help", topic.name], f"{topic.title}:") for topic in TOPICS),
+        (["help", "completion"], "Completion"),
+        (["--help", "hosts"], "Which hosts:"),
+    ],
+)
+def test_help_fits_a_screen(capfd: pytest.CaptureFixture[str], arguments: list[str], first: str) -> None:
+    assert main(arguments) == 0
+    lines = capfd.readouterr().out.splitlines()
 
-    assert lines[0].startswith("Usage: sshfan")
+    assert lines[0].startswith(first)
     assert len(lines) <= 36
     assert max(map(len, lines)) <= 80
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,12 +36,15 @@ def test_a_signal_ends_the_run_with_what_there_is(
     assert ssh_children(fleet) == []
 
 
-def test_an_ignored_hangup_stays_ignored(start: Start, bell: Doorbell, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_an_ignored_signal_stays_ignored(
+    start: Start, bell: Doorbell, tmp_path: Path, number: signal.Signals
+) -> None:
     gate = tmp_path / "gate"
     command = f"echo > {bell}; until [ -e {gate} ]; do sleep 0.05; done; echo still here"
-    running = start("-w", "node001", command, before=["sh", "-c", 'trap "" HUP; exec "$@"', "sh"])
+    running = start("-w", "node001", command, before=["sh", "-c", 'trap "" HUP INT; exec "$@"', "sh"])
     bell.wait()
-    running.send_signal(signal.SIGHUP)
+    running.send_signal(number)
     gate.touch()
 
     assert running.communicate(timeout=LIMIT) == (b"node001: still here\n", b"")
@@ -60,13 +64,26 @@ def test_a_reader_that_goes_ends_the_run_quietly(fleet: SshdFleet, start: Start)
     assert ssh_children(fleet) == []
 
 
-def test_a_reader_that_pauses_holds_no_host_up(start: Start, bell: Doorbell) -> None:
+def test_a_reader_that_pauses_holds_no_host_up_that_writes_little(start: Start, bell: Doorbell) -> None:
     command = f"head -c 1000000 /dev/zero | tr '\\0' x; echo; echo > {bell}"
     running = start("-w", "node[001-003]", "-f1", "-u", "10", command)
     bell.wait(rings=3)  # the pipe to us was full after the first of them
     stdout, stderr = running.communicate(timeout=LIMIT)
 
     assert len(stdout) == 3 * len(f"node001: {'x' * 1_000_000}\n")
+    assert stderr == b""
+    assert running.returncode == 0
+
+
+def test_a_reader_that_pauses_holds_back_what_writes_much_and_costs_it_no_time(start: Start, bell: Doorbell) -> None:
+    lines = 1_500_000
+    running = start("-w", "node001", "-u", "1", f"echo > {bell}; yes 0123456 | head -n {lines}")
+    bell.wait()
+    time.sleep(1.5)  # what is tested: that this is not the command's time
+    assert running.poll() is None
+    stdout, stderr = running.communicate(timeout=LIMIT)
+
+    assert stdout.count(b"node001: 0123456\n") == lines
     assert stderr == b""
     assert running.returncode == 0
 
@@ -83,3 +100,37 @@ def test_help_into_a_reader_that_has_gone_is_quiet(arguments: list[str]) -> None
 
     assert done.stderr == b""
     assert done.returncode == 128 + signal.SIGPIPE
+
+
+def test_a_gathered_run_that_is_ended_shows_what_there_is(start: Start, bell: Doorbell, tmp_path: Path) -> None:
+    command = f"mkdir {tmp_path}/first 2>/dev/null && echo done || {{ echo begun; echo > {bell}; sleep 60; }}"
+    running = start("-b", "-w", "node[001-003]", "-f1", command)
+    bell.wait()
+    running.send_signal(signal.SIGINT)
+    stdout, _ = running.communicate(timeout=LIMIT)
+
+    assert [line for line in stdout.splitlines() if not line.startswith(b"---")] == [
+        b"node001", b"done", b"node002", b"begun",
+    ]  # fmt: skip
+    assert running.returncode == 130
+
+
+def test_a_gathered_output_that_nobody_reads_can_be_given_up(start: Start, bell: Doorbell) -> None:
+    running = start("-b", "-w", "node001", f"head -c 3000000 /dev/zero; echo > {bell}")
+    bell.wait()
+    assert running.stdout is not None
+    running.stdout.read(1)
+    running.send_signal(signal.SIGINT)
+
+    assert running.wait(LIMIT) == 130
+
+
+def test_standard_input_that_is_closed_is_empty(fleet: SshdFleet) -> None:
+    script = '"$@" <&-'
+    arguments = ["--ssh-config", fleet.ssh_config, "-I", "-w", "node001", "wc -c"]
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *PROGRAM, *arguments],
+        check=False, capture_output=True, timeout=LIMIT, env=environment(),
+    )  # fmt: skip
+
+    assert done.stdout == b"node001: 0\n"

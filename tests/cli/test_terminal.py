@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from cli_terminal import Terminal, played
 
 if TYPE_CHECKING:
+    from cli_program import Doorbell
+
     from sshfan_async.testing import SshdFleet
 
 
@@ -78,9 +81,9 @@ def test_nothing_of_ours_is_wider_than_a_narrow_terminal(fleet: SshdFleet, colum
         terminal.read_until("running: node001")
         terminal.finish()
 
-    assert max(map(len, terminal.screen)) <= columns
+    # The command to run again is one line, for copying: the terminal wraps it.
     frames = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.raw.decode()).replace("\r", "\n").split("\n")
-    assert max(map(len, frames)) <= columns
+    assert max(len(line) for line in [*terminal.screen, *frames] if not line.startswith("run again: ")) <= columns
 
 
 def test_no_color_leaves_the_progress_and_takes_the_colours(fleet: SshdFleet) -> None:
@@ -109,15 +112,23 @@ def test_a_dumb_terminal_gets_no_escape_sequence(fleet: SshdFleet) -> None:
     assert b"1 ok" in terminal.raw
 
 
-def test_ctrl_c_ends_the_run_and_shows_what_there_is(fleet: SshdFleet) -> None:
-    with Terminal(*on(fleet, "-w", "node[001-003]", "sleep 60")) as terminal:
-        terminal.read_until("3 running:")
+def test_ctrl_c_once_shows_what_is_running_and_twice_ends_it(fleet: SshdFleet, bell: Doorbell) -> None:
+    with Terminal(*on(fleet, "-w", "node[001-003],closed1", "-f4", f"echo > {bell}; sleep 60")) as terminal:
+        bell.wait(rings=3)
+        terminal.read_until("1 unreachable")
+        terminal.type(b"\x03")
+        terminal.read_until(r"1 of 4 hosts have ended, 3 in flight, 0 waiting")
+        terminal.read_until(r"  run for [0-9.]+( to [0-9.]+)? s: node\[001-003\]")
+        time.sleep(1.1)  # what is tested: that the second one comes too late
+        terminal.type(b"\x03")
+        terminal.read_until(r"(?s)Ctrl-C again.*Ctrl-C again")
+        assert terminal.process.poll() is None
         terminal.type(b"\x03")
         code = terminal.finish()
 
     assert code == 130
     screen = "\n".join(terminal.screen)
-    assert re.search(r"^3 hosts in \d+\.\d s, ended by SIGINT: 3 cancelled$", screen, re.MULTILINE)
+    assert re.search(r"^4 hosts in \d+\.\d s, ended by SIGINT: 1 unreachable, 3 cancelled$", screen, re.MULTILINE)
     assert "running:" not in screen
     assert "Traceback" not in screen
 
@@ -131,3 +142,40 @@ def test_a_hangup_ends_the_run(fleet: SshdFleet) -> None:
 
 def test_the_picture_of_a_terminal_used_here_is_right() -> None:
     assert played("one\ntwo\n\r\x1b[2K\x1b[1A\x1b[2Kthree\n") == ["one", "three", ""]
+
+
+def test_standard_error_has_a_colour_of_its_own(fleet: SshdFleet) -> None:
+    with Terminal(*on(fleet, "-w", "node001", "echo out; echo err >&2")) as terminal:
+        terminal.finish()
+
+    assert b"\x1b[36mnode001:\x1b[0m out\r\n" in terminal.raw
+    assert b"\x1b[31mnode001: err\x1b[0m\r\n" in terminal.raw
+
+
+def test_raw_lets_escape_sequences_through(fleet: SshdFleet) -> None:
+    with Terminal(*on(fleet, "--raw", "-w", "node001", r"printf '\033[5mx\033[0m\n'")) as terminal:
+        terminal.finish()
+
+    assert b"\x1b[5mx\x1b[0m" in terminal.raw
+
+
+def test_the_summary_ends_with_the_command_to_run_again(fleet: SshdFleet) -> None:
+    given = ["-f", "3", "-u5", "--max-failures=50%", "-o", "Compression=yes"]
+    command = ["-w", "node[001-002],closed[1-2]", "-x", "node002", *given, "echo 'a  b'; true"]
+    with Terminal(*on(fleet, *command)) as terminal:
+        terminal.finish()
+
+    again = (
+        f"run again: sshfan -w 'closed[1-2]' -f 3 -u 5 -o Compression=yes --ssh-config={fleet.ssh_config} "
+        "--max-failures=50% 'echo '\"'\"'a  b'\"'\"'; true'"
+    )
+    assert again in terminal.raw.decode()
+
+
+def test_hosts_not_run_because_of_failures_are_named(fleet: SshdFleet) -> None:
+    with Terminal(*on(fleet, "-w", "closed1,node[001-003]", "-f1", "--batch", "1", "true")) as terminal:
+        assert terminal.finish() == 3
+
+    screen = "\n".join(terminal.screen)
+    assert re.search(r"^4 hosts in .*, ended by --max-failures: 1 unreachable, 3 not run$", screen, re.MULTILINE)
+    assert "  node[001-003] (3): never started" in screen

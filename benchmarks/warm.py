@@ -1,0 +1,124 @@
+"""Commands over connections that stand already: a fleet beside the libraries and tools that keep connections too."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.measure import Figures, Options, RunFailed, column, interleave, over, worker
+from sshfan_async.testing import SshdFleet
+from sshfan_async.testing.configuration import ADDRESS, Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.results import Result
+
+__all__ = ["run"]
+
+_FANOUT = 64
+_ROUNDS = 20
+_MS = 1000.0
+_KIB = 1 / 1024
+_BULK_HOSTS = 8
+_BULK = 50_000_000
+_IDLE = 10.0
+
+
+def run(options: Options, result: Result) -> None:
+    sizes = (3,) if options.quick else (20, 100, 300)
+    for hosts in sizes if options.hosts is None else (options.hosts,):
+        _commands(options, result, hosts)
+    _bulk(options, result)
+    _idle(options, result)
+
+
+def _commands(options: Options, result: Result, hosts: int) -> None:
+    rounds = 2 if options.quick else _ROUNDS
+    about = f"{hosts} hosts x {rounds} commands"
+    with _server(hosts) as fleet:
+        series = interleave(_contenders(fleet, "true", rounds, result), options, f"warm, {about}")
+    ours, beaten, count = series["Fleet"], series.pop("Fleet with a heartbeat"), hosts * rounds
+    bars = {"asyncssh": 1.35, "ssh over ControlMaster": 3.0}
+    for name, runs in series.items():
+        if name != "Fleet":
+            result.add(f"{about}: commands/s, Fleet / {name}", over(runs, ours, "wall"), at_least=bars.get(name))
+    if "asyncssh" in series:
+        result.add(
+            f"{about}: our CPU per command, Fleet / asyncssh", over(ours, series["asyncssh"], "own"), at_most=0.25
+        )
+    result.add(f"{about}: longest stall, Fleet", column(beaten, "longest", _MS), "ms", at_most=10)
+    for name, runs in series.items():
+        result.add(f"{about}: commands/s, {name}", [count / wall for wall in column(runs, "wall")], "/s")
+        result.add(f"{about}: CPU of its own process per command, {name}", column(runs, "own", _MS / count), "ms")
+
+
+def _bulk(options: Options, result: Result) -> None:
+    size = 100_000 if options.quick else _BULK
+    about = f"{_BULK_HOSTS} hosts x {size / 1e6:g} MB"
+    with _server(_BULK_HOSTS) as fleet:
+        found = _contenders(fleet, f"head -c {size} /dev/zero", 1, result)
+        contenders = {name: found[name] for name in ("Fleet", "asyncssh", "ssh over ControlMaster") if name in found}
+        series = interleave(contenders, options, f"warm, {about}")
+    for name, runs in series.items():
+        if any(figures["bytes"] != _BULK_HOSTS * size for figures in runs):
+            raise RunFailed(f"{name} did not give all of {_BULK_HOSTS * size:,} bytes")
+    ours = series["Fleet"]
+    if "asyncssh" in series:
+        result.add(f"{about}: throughput, Fleet / asyncssh", over(series["asyncssh"], ours, "wall"), at_least=1.1)
+        result.add(f"{about}: our CPU, Fleet / asyncssh", over(ours, series["asyncssh"], "own"), at_most=0.35)
+    for name, runs in series.items():
+        result.add(
+            f"{about}: throughput, {name}", [_BULK_HOSTS * size / 1e6 / wall for wall in column(runs, "wall")], "MB/s"
+        )
+        result.add(f"{about}: CPU of its own process, {name}", column(runs, "own"), "s")
+
+
+def _idle(options: Options, result: Result) -> None:
+    hosts = options.size(300, 3)
+    about = f"{hosts} hosts idle"
+    with _server(hosts) as fleet:
+        measured = partial(worker, "warm-idle", task=_task(fleet, "true"), seconds=0.5 if options.quick else _IDLE)
+        runs = interleave({"Fleet": measured}, options, f"warm, {about}")["Fleet"]
+    result.add(f"{about}: our CPU", column(runs, "share", 100.0), "%", at_most=1)
+    result.add(f"{about}: our memory per host", column(runs, "memory", _KIB), "KiB", at_most=30)
+    result.add(f"{hosts} hosts connecting: longest stall", column(runs, "longest", _MS), "ms", at_most=10)
+
+
+def _server(hosts: int) -> SshdFleet:
+    return SshdFleet(hosts, sshd_options={"KexAlgorithms": "curve25519-sha256"})
+
+
+def _task(fleet: SshdFleet, command: str) -> dict[str, Any]:
+    layout = Layout(fleet.directory)
+    return {
+        "config": str(fleet.ssh_config),
+        "hosts": list(fleet.hosts),
+        "command": command,
+        "fanout": _FANOUT,
+        "address": ADDRESS,
+        "port": fleet.port,
+        "user": pwd.getpwuid(os.geteuid()).pw_name,
+        "key": str(layout.client_key),
+        "known_hosts": str(layout.known_hosts),
+    }
+
+
+def _contenders(fleet: SshdFleet, command: str, rounds: int, result: Result) -> dict[str, Callable[[], Figures]]:
+    given: dict[str, Any] = {"task": _task(fleet, command), "rounds": rounds}
+    found: dict[str, Callable[[], Figures]] = {
+        "Fleet": partial(worker, "warm-fleet", **given, on_stop="leave"),
+        "Fleet, on_stop=kill": partial(worker, "warm-fleet", **given, on_stop="kill"),
+        "Fleet with a heartbeat": partial(worker, "warm-fleet", **given, on_stop="leave", beat=True),
+        "ssh over ControlMaster": partial(worker, "warm-control-master", **given),
+        "ClusterShell over ControlMaster": partial(worker, "warm-clustershell", **given),
+    }
+    for name, module in (("asyncssh", "asyncssh"), ("parallel-ssh", "pssh")):
+        if importlib.util.find_spec(module) is None:
+            result.missing(name, f"{name} (pip)")
+        else:
+            found[name] = partial(worker, f"warm-{name}", **given)
+    return found

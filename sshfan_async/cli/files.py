@@ -1,0 +1,105 @@
+"""`--outdir` and `--errdir`: a file per host; `--failed-to`: who is to be tried again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sshfan_async.cli.output import OutputFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sshfan_async.events import HostOutput, Stream
+    from sshfan_async.report import Report
+
+__all__ = ["HostFiles", "file_name", "prepare_failed_to", "write_failed_to"]
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._@:+-]")
+_LONGEST = 200
+"""Characters of a file's name; NAME_MAX is 255 on what Linux mounts."""
+
+
+class HostFiles:
+    """The files of one run, one directory for each stream that is wanted."""
+
+    def __init__(self, *, stdout: str | None, stderr: str | None, hosts: Collection[str]) -> None:
+        """Make the directories, and an empty file for each host: none of an earlier run is taken for this one's.
+
+        Raises:
+            click.UsageError: one of them cannot be made.
+
+        """
+        given: dict[Stream, str | None] = {"stdout": stdout, "stderr": stderr}
+        self._paths = {stream: Path(directory) for stream, directory in given.items() if directory is not None}
+        self.streams = frozenset(self._paths)
+        for directory in self._paths.values():
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+                for host in hosts:
+                    (directory / file_name(host)).write_bytes(b"")
+            except OSError as error:
+                raise click.UsageError(f"cannot write to {error.filename!r}: {error.strerror}") from None
+
+    def output(self, event: HostOutput) -> None:
+        """Write what a host has written.
+
+        Raises:
+            OutputFailed: the file cannot be written.
+
+        """
+        directory = self._paths.get(event.stream)
+        if directory is None:
+            return
+        path = directory / file_name(event.host)
+        try:
+            # Opened for each chunk: open files would come out of what the children may use.
+            with open(path, "ab", buffering=0) as file:
+                left = memoryview(event.data)
+                while left:
+                    left = left[file.write(left) :]
+        except OSError as error:
+            raise OutputFailed(f"cannot write to {os.fspath(path)!r}: {error.strerror}") from None
+
+
+def file_name(host: str) -> str:
+    """Return the name of `host`'s file: the host's own, with `%2F` and the like for what no file's name can hold."""
+    name = _UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), host)
+    if name.startswith("."):
+        name = f"%2E{name[1:]}"  # neither `..` nor hidden
+    if len(name) > _LONGEST:
+        name = f"{name[: _LONGEST - 18]}%~{hashlib.sha256(host.encode()).hexdigest()[:16]}"
+    return name
+
+
+def prepare_failed_to(path: str) -> None:
+    """Check that the file can be written, and leave it as it is: it may be this run's own --hostfile.
+
+    Raises:
+        click.UsageError: it cannot be.
+
+    """
+    try:
+        with open(path, "ab"):
+            pass
+    except OSError as error:
+        raise click.UsageError(f"cannot write to {path!r}: {error.strerror}") from None
+
+
+def write_failed_to(path: str, report: Report) -> None:
+    """Write the targets that are not `ok`, one per line.
+
+    Raises:
+        OutputFailed: the file cannot be written.
+
+    """
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.writelines(f"{outcome.target}\n" for outcome in report.not_ok)
+    except OSError as error:
+        raise OutputFailed(f"cannot write to {path!r}: {error.strerror}") from None

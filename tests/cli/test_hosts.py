@@ -1,0 +1,136 @@
+"""Which hosts a command line names: `--list`, in tables of what pdsh's and clush's users type."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sshfan_async.cli.main import main
+from sshfan_async.cli.run_command import command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GROUPS = """
+[Main]
+default: local
+[local]
+map: case "$GROUP" in web) echo web[1-3];; db) echo db1,db2;; down) echo web2;; none) echo;; esac
+all: echo web[1-3],db[1-2]
+list: echo web db down none
+"""
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with a groups.conf and files of hosts, as the current one."""
+    (tmp_path / "clustershell").mkdir()
+    (tmp_path / "clustershell" / "groups.conf").write_text(GROUPS)
+    (tmp_path / "hosts").write_text("# all\nweb[1-2]\n\n  ops@db1:2222  # the old one\n")
+    (tmp_path / "two").write_text("web1 web2\n")
+    (tmp_path / "empty").write_text("# nobody\n")
+    (tmp_path / "bytes").write_bytes(b"\xff\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    for name in ("WCOLL", "FANOUT"):
+        monkeypatch.delenv(name, raising=False)
+    import ClusterShell.NodeSet
+
+    # ClusterShell reads its configuration once in the life of a process.
+    resolver = ClusterShell.NodeUtils.GroupResolverConfig([str(tmp_path / "clustershell" / "groups.conf")])
+    monkeypatch.setattr(ClusterShell.NodeSet, "_DEF_RESOLVER_STD_GROUP", resolver)
+    monkeypatch.setattr(ClusterShell.NodeSet, "RESOLVER_STD_GROUP", resolver)
+    return tmp_path
+
+
+def listed(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
+    code = main([*arguments, "-q"])
+    printed, said = capfd.readouterr()
+    assert (code, said) == (0, "")
+    return ",".join(printed.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hosts"),
+    [
+        # pdsh
+        (["-w", "web[1-3]"], "web1,web2,web3"),
+        (["-w", "web3,web1"], "web3,web1"),
+        (["-w", "web[1-3]", "-x", "web2"], "web1,web3"),
+        (["-w", "web[1-3],-web2"], "web1,web3"),
+        (["-w", "-web2,web[1-3]"], "web1,web3"),
+        (["-w", "^hosts"], "web1,web2,ops@db1:2222"),
+        (["-w", "^hosts,web9", "-x", "^hosts"], "web9"),
+        (["-g", "web"], "web1,web2,web3"),
+        (["-g", "web,db", "-X", "down"], "web1,web3,db1,db2"),
+        (["-a"], "db1,db2,web1,web2,web3"),
+        (["-a", "-x", "web[1-2]", "-X", "db"], "web3"),
+        (["-w", "root@web1"], "root@web1"),
+        # clush
+        (["-w", "@web"], "web1,web2,web3"),
+        (["-w", "web[1-3]!web2"], "web1,web3"),
+        (["-w", "web1", "-w", "web2,web1"], "web1,web2"),
+        (["--hostfile", "hosts"], "web1,web2,ops@db1:2222"),
+        (["--hostfile=hosts", "-w", "@db", "-x", "db1"], "db2,web1,web2"),
+        (["-g", "local:db"], "db1,db2"),
+        (["-ax", "@web"], "db1,db2"),
+        # an exclusion without user and port holds for all of them, and an empty group excludes nobody
+        (["-w", "ops@web1,web1:22", "-x", "web1:22"], "ops@web1"),
+        (["-w", "web1,[::1]:22", "-X", "none"], "web1,[::1]:22"),
+    ],
+)
+def test_hosts(capfd: pytest.CaptureFixture[str], arguments: list[str], hosts: str) -> None:
+    assert listed(capfd, *arguments) == hosts
+
+
+def test_the_file_in_wcoll_counts_where_nothing_else_names_hosts(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WCOLL", "hosts")
+
+    assert listed(capfd) == "web1,web2,ops@db1:2222"
+    assert listed(capfd, "-x", "web1") == "web2,ops@db1:2222"
+    assert listed(capfd, "-w", "web9") == "web9"
+
+
+def test_hosts_from_standard_input(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("web[1-2]\ndb1\n"))
+
+    assert listed(capfd, "-w", "-") == "web1,web2,db1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--hostfile", "two"], "two, line 1: 'web1 web2'"),
+        (["--hostfile", "empty"], "empty names no hosts"),
+        (["--hostfile", "bytes"], "it is not text"),
+        (["-g", "nosuch"], "'@nosuch' is an unknown group"),
+        (["-g", "none"], "names no host"),
+        (["-w", "web1", "-X", "nosuch"], "'@nosuch' is an unknown group"),
+        (["-w", "web1", "-x", "web[1-2]"], "all that are named are excluded"),
+        (["-w", "*"], "would match every host"),
+        ([], "no hosts: name them with -w"),
+    ],
+)
+def test_hosts_that_nobody_can_run_on(capfd: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    assert main([*arguments, "-q"]) == 2
+    assert said in capfd.readouterr().err
+
+
+def test_the_fanout_in_the_environment_counts_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FANOUT", "7")
+
+    assert command.make_context("sshfan", ["-w", "web1", "true"]).params["fanout"] == 7
+    assert command.make_context("sshfan", ["-f3", "-w", "web1", "true"]).params["fanout"] == 3
+
+
+def test_a_fanout_in_the_environment_that_is_no_number_is_told(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FANOUT", "many")
+
+    assert main(["-w", "web1", "true"]) == 2
+    assert "'many'" in capfd.readouterr().err

@@ -100,7 +100,7 @@ case $4 in
     exec 4>"$6/stdin";
     rm -rf "$6";
     b=;
-    if [ $4 -gt 65536 ]; then
+    if [ $m = always ] && [ $4 -gt 65536 ]; then
       (while sleep 1 2>/dev/null; do printf "%s:there\n" $t >&2 || end; done) 4>&- </dev/null &
       b=$!;
     fi;

@@ -172,18 +172,24 @@ async def test_command_with_standard_input_is_ended(fleet: SshdFleet) -> None:
     assert dict(zip(cases, ended, strict=True)) == dict.fromkeys(cases, (Status.TIMED_OUT, "timeout", "ended", 0))
 
 
-async def test_command_that_leaves_much_input_unread_is_ended(fleet: SshdFleet, mark: Mark) -> None:
+@pytest.mark.parametrize("size", [100_000, 5_000_000])
+async def test_always_ends_a_command_that_leaves_much_input_unread(fleet: SshdFleet, mark: Mark, size: int) -> None:
     # Our word is stuck behind that input: the watchdog sees that the connection is gone, and nobody hears of it.
-    async def stopped(on_stop: Literal["kill", "always"], size: int) -> Report:
-        command = f"(trap '' TERM; {mark.sleep}) & {mark.sleep}"
-        clocks = {"timeout": 0.3, "kill_after": 0.2}
-        return await fan_out("node001", command, stdin=bytes(size), on_stop=on_stop, ssh=fleet.ssh, **clocks)
-
-    reports = await asyncio.gather(
-        stopped("kill", 100_000), stopped("kill", 5_000_000), stopped("always", 100_000), stopped("always", 5_000_000)
+    command = f"(trap '' TERM; {mark.sleep}) & {mark.sleep}"
+    (outcome,) = await fan_out(
+        "node001", command, stdin=bytes(size), on_stop="always", timeout=0.3, kill_after=0.2, ssh=fleet.ssh
     )
-    assert [(each.status, each.remote) for (each,) in reports] == [(Status.TIMED_OUT, "unknown")] * 4
+    assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "unknown")
     await until(lambda: mark.processes() == set(), "the commands to be ended")
+
+
+async def test_kill_claims_nothing_of_a_command_that_leaves_much_input_unread(fleet: SshdFleet, mark: Mark) -> None:
+    # Our word is stuck behind that input, and a connection that is gone is no word.
+    (outcome,) = await fan_out(
+        "node001", mark.sleep, stdin=bytes(5_000_000), timeout=0.3, kill_after=0.2, ssh=fleet.ssh
+    )
+    assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "unknown")
+    assert len(mark.commands()) == 1
 
 
 async def test_nobody_waits_for_the_watchdog_of_an_ended_command(fleet: SshdFleet, mark: Mark) -> None:

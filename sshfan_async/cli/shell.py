@@ -110,13 +110,13 @@ def _run(fleet: SyncFleet, line: str, timeout: float | None) -> None:
     from sshfan_async.report import Report
 
     ended: list[Outcome] = []
-    with fleet.stream(line, timeout=timeout) as outcomes:
-        try:
+    try:
+        with fleet.stream(line, timeout=timeout) as outcomes:
             for outcome in outcomes:
                 ended.append(outcome)
                 _show(outcome)
-        except KeyboardInterrupt:
-            say(f"interrupted: {len(ended)} of {len(fleet.status)} hosts had ended")
+    except KeyboardInterrupt:
+        say(f"interrupted: {len(ended)} of {len(fleet.status)} hosts had ended")
     for failure in failure_lines(Report(tuple(ended), finished_at=time.time())):
         say(f"sshfan: {failure}")
 

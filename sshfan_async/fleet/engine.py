@@ -99,7 +99,12 @@ class Engine:
         try:
             executable = find_program(plan.ssh)
             client = await ask_version(executable)
-            keeper = await completed(Keeper.start())
+            readers = make_readers(asyncio.get_running_loop())
+            try:
+                keeper = await completed(Keeper.start())
+            except BaseException:
+                readers.close()
+                raise
         except OSError as error:
             raise FleetUnavailable(not_started(error, plan.ssh).reason) from None
         log = RunLog()
@@ -112,7 +117,7 @@ class Engine:
             environment=ssh_environment(os.environb),
             keeper=keeper,
             log_pipes=LogPipes(),
-            readers=make_readers(asyncio.get_running_loop()),
+            readers=readers,
             store=Store(0),
             pacer=Pacer(),
             places=asyncio.Semaphore(len(plan.targets) if plan.fanout is None else plan.fanout),

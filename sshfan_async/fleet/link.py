@@ -198,7 +198,7 @@ class Link:
         self._enqueued_at = time.monotonic()
         concluded = loop.create_future()
         self._task = loop.create_task(self._live(concluded), name=f"sshfan connection to {self.target}")
-        self._task.add_done_callback(lambda _: self._over(concluded))
+        self._task.add_done_callback(lambda task: self._over(task, concluded))
         return concluded
 
     def stop_connecting(self) -> None:
@@ -214,8 +214,10 @@ class Link:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    def _over(self, concluded: asyncio.Future[None]) -> None:
+    def _over(self, task: asyncio.Task[None], concluded: asyncio.Future[None]) -> None:
         self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._give_up(_failed(Status.LOCAL, f"internal error: {type(error).__name__}: {error}"))
         if not concluded.done():
             concluded.set_result(None)
         if self._waiting:

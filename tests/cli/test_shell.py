@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from cli_program import LIMIT, PROGRAM, environment
+from cli_terminal import Terminal
+
+if TYPE_CHECKING:
+    from cli_program import Doorbell
+
+    from sshfan_async.testing import SshdFleet
+
+
+def run(fleet: SshdFleet, nodes: str, given: bytes) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*PROGRAM, "shell", "--ssh-config", str(fleet.ssh_config), "-w", nodes],
+        input=given,
+        capture_output=True,
+        check=False,
+        timeout=LIMIT,
+        env=environment(),
+    )
+
+
+def test_each_line_of_standard_input_runs_on_all_hosts(fleet: SshdFleet) -> None:
+    done = run(fleet, "node[001-003]", b"echo one\n\necho two; exit 3")
+
+    lines = done.stdout.splitlines()
+    assert sorted(lines[:3]) == [b"node00%d: one" % number for number in (1, 2, 3)]
+    assert sorted(lines[3:]) == [b"node00%d: two" % number for number in (1, 2, 3)]
+    assert done.stderr.splitlines() == [
+        b"3 of 3 hosts connected",
+        b"sshfan: node[001-003] (3): the command exited with 3",
+    ]
+    assert done.returncode == 0
+
+
+def test_hosts_that_cannot_be_reached_are_named_before_the_first_prompt(fleet: SshdFleet) -> None:
+    done = run(fleet, "node001,closed1", b"exit\necho never\n")
+
+    assert done.stderr.splitlines()[0].startswith(b"sshfan: closed1: ")
+    assert b"1 of 2 hosts connected" in done.stderr
+    assert done.stdout == b""
+
+
+def test_impossible_host_is_a_usage_error(fleet: SshdFleet) -> None:
+    done = run(fleet, "-oProxyCommand=x", b"")
+
+    assert done.returncode == 2
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_interrupt_ends_the_running_command_and_the_shell_goes_on(fleet: SshdFleet, bell: Doorbell) -> None:
+    with Terminal("shell", "--ssh-config", str(fleet.ssh_config), "-w", "node[001-002]") as terminal:
+        terminal.read_until("sshfan> ")
+        terminal.type(f"echo >{bell}; exec sleep 600\r".encode())
+        bell.wait(2)
+        terminal.type(b"\x03")
+        terminal.read_until(r"interrupted: \d of 2 hosts had ended")
+        terminal.read_until(r"interrupted(.|\s)*sshfan> ")
+        terminal.type(b"\x03")
+        terminal.read_until(r"interrupted(.|\s)*sshfan> (.|\s)*sshfan> ")
+        terminal.type(b"echo $((6 * 7))\r")
+        terminal.read_until("node001: 42")
+        terminal.read_until("node002: 42|node001: 42(.|\\s)*node002: 42")
+        terminal.type(b"\x04")
+        assert terminal.finish() == 0

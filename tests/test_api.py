@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
+import signal
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from processes import PATIENCE, children, descriptors, until
+from processes import PATIENCE, children, descriptors, is_running, until, wait_until
 
+import sshfan_async
 from sshfan_async import InvalidSetting, InvalidTarget, Outcome, Phase, Ssh, Status, Target, fan_out, stream
 
 if TYPE_CHECKING:
@@ -440,3 +445,29 @@ async def test_one_child_is_started_per_turn_of_the_loop(
     counting.cancel()
     assert len(starts) >= 40
     assert len(set(starts)) == len(starts)
+
+
+# Ctrl-C
+
+
+@pytest.mark.parametrize("loop", ["asyncio.SelectorEventLoop", "uvloop.new_event_loop"])
+def test_keyboard_interrupt_of_the_loop_leaves_nothing(
+    stand_in: Callable[..., Ssh], tmp_path: Path, loop: str
+) -> None:
+    started = tmp_path / "started"
+    ssh = stand_in(f"echo $$ >>{started}; exec sleep 60")
+    script = f"""
+import asyncio, uvloop
+from sshfan_async import Ssh, fan_out
+with asyncio.Runner(loop_factory={loop}) as runner:
+    runner.run(fan_out(["web1", "web2", "web3"], "true", ssh=Ssh(program={ssh.program!r})))
+"""
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(sshfan_async.__file__))}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stderr=subprocess.PIPE, text=True, env=environment
+    ) as caller:
+        wait_until(lambda: started.exists() and len(started.read_text().split()) == 3)
+        caller.send_signal(signal.SIGINT)
+        _, said = caller.communicate(timeout=20)
+    assert said.endswith("KeyboardInterrupt\n")
+    assert not any(is_running(int(pid)) for pid in started.read_text().split())

@@ -5,6 +5,7 @@ import os
 import pickle
 import resource
 import tempfile
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -140,16 +141,18 @@ def test_large_output_in_memory_is_not_joined_until_it_is_read() -> None:
 # a disk that is full
 
 
-@pytest.fixture
+@contextmanager
 def full_at_100_bytes() -> Iterator[None]:
     """No file of this process grows beyond 100 bytes: EFBIG, for Python ignores SIGXFSZ (setrlimit(2))."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("full_at_100_bytes")
+@full_at_100_bytes()
 def test_output_that_cannot_be_written_is_counted_and_told() -> None:
     store = Store(10)
     capture, other = store.capture(None), store.capture(None)
@@ -164,7 +167,7 @@ def test_output_that_cannot_be_written_is_counted_and_told() -> None:
     store.close()
 
 
-@pytest.mark.usefixtures("full_at_100_bytes")
+@full_at_100_bytes()
 def test_output_that_cannot_be_moved_is_read_all_the_same() -> None:
     store = Store(0)
     capture = store.capture(None)

@@ -57,10 +57,9 @@ def test_two_hosts_run_side_by_side_and_times_are_true(fleet: SshdFleet) -> None
         assert outcome.started_at is not None
         assert outcome.phases.run is not None
         excess.append((outcome.started_at + outcome.elapsed - last, outcome.phases.run - (last - first)))
-    # Never less than the host's own clock says. How much more is also a matter of what else this machine does, hence
-    # the better of the two hosts; a version that polls adds to both.
+    # Never less than the host's own clock says, and hardly more.
     assert min(min(each) for each in excess) > -0.001
-    assert min(max(each) for each in excess) < 0.05
+    assert max(max(each) for each in excess) < 0.05
 
 
 def test_delta_time_is_from_launch_to_end(fleet: SshdFleet) -> None:

@@ -212,7 +212,7 @@ async def test_what_the_user_put_into_the_background_survives_a_normal_end(
     command = f"nohup {mark.sleep} >/dev/null 2>&1 </dev/null & echo started"
     report = await fan_out(fleet.hosts[:3], command, on_stop=on_stop, ssh=fleet.ssh)
     assert {(each.status, each.stdout, each.remote) for each in report} == {(Status.OK, b"started\n", "ended")}
-    assert len(mark.commands()) == 3
+    await until(lambda: len(mark.commands()) == 3, "all three to be there")
 
 
 async def test_left_command_survives_and_is_said_to(fleet: SshdFleet, mark: Mark) -> None:

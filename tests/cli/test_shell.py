@@ -62,7 +62,7 @@ def test_interrupt_ends_the_running_command_and_the_shell_goes_on(fleet: SshdFle
         terminal.type(b"\x03")
         terminal.read_until(r"interrupted(.|\s)*sshfan> (.|\s)*sshfan> ")
         terminal.type(b"echo $((6 * 7))\r")
-        terminal.read_until("node001: 42")
-        terminal.read_until("node002: 42|node001: 42(.|\\s)*node002: 42")
+        # Ctrl-D means the end only where a prompt reads it: a terminal in between may swallow it.
+        terminal.read_until(r"node00[12]: 42\r\nnode00[12]: 42\r\n(.|\s)*sshfan> ")
         terminal.type(b"\x04")
         assert terminal.finish() == 0

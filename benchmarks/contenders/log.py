@@ -45,8 +45,8 @@ def fan_out_run(config: str, hosts: list[str], options: dict[str, str], log: boo
 
 @contextmanager
 def _without_log() -> Iterator[None]:
-    def common_argv(*arguments: Any) -> tuple[str, ...]:
-        argv = launch.common_argv(*arguments)
+    def common_argv(*arguments: Any, **given: Any) -> tuple[str, ...]:
+        argv = launch.common_argv(*arguments, **given)
         return tuple(each for each in argv if not each.startswith(("-oLogVerbose", "-oLogLevel")))
 
     def target_argv(common: tuple[str, ...], *arguments: Any, **given: Any) -> list[str]:

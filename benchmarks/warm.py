@@ -50,7 +50,10 @@ def _commands(options: Options, result: Result, hosts: int) -> None:
         result.add(
             f"{about}: our CPU per command, Fleet / asyncssh", over(ours, series["asyncssh"], "own"), at_most=0.25
         )
-    result.add(f"{about}: longest stall, Fleet", column(beaten, "longest", _MS), "ms", at_most=10)
+    result.add(f"{about}: most of our CPU in one stretch, Fleet", column(beaten, "turn", _MS), "ms", at_most=10)
+    result.add(
+        f"{about}: longest stall, servers and masters on the same CPUs, Fleet", column(beaten, "longest", _MS), "ms"
+    )
     for name, runs in series.items():
         result.add(f"{about}: commands/s, {name}", [count / wall for wall in column(runs, "wall")], "/s")
         result.add(f"{about}: CPU of its own process per command, {name}", column(runs, "own", _MS / count), "ms")

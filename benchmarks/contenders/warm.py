@@ -26,9 +26,10 @@ def fleet_run(task: dict[str, Any], rounds: int, on_stop: Any, *, beat: bool = F
             if not fleet.status.ok:
                 raise RunFailed(fleet.status.not_ok[0].reason)
             await fleet.run("true", on_stop=on_stop)
-            heart = Heartbeat()
+            heart, turns = Heartbeat(), _Turns()
             if beat:
                 heart.start()
+                turns.start()
             size = 0
             with Usage() as usage:
                 for _ in range(rounds):
@@ -38,9 +39,41 @@ def fleet_run(task: dict[str, Any], rounds: int, on_stop: Any, *, beat: bool = F
                     size += sum(map(_kept, report))
             if beat:
                 heart.stop()
-            return {**usage.figures, "bytes": size, "longest": heart.longest if beat else 0.0}
+                turns.stop()
+            return {
+                **usage.figures,
+                "bytes": size,
+                "longest": heart.longest if beat else 0.0,
+                "turn": turns.longest,
+            }
 
     return standard_loop(run)
+
+
+class _Turns:
+    """The most CPU that this thread uses between two beats of a millisecond.
+
+    Where the servers share the machine, a stall is mostly theirs: our part of it is this.
+    """
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._last = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._last = time.thread_time()
+        self._timer = self._loop.call_later(0.001, self._beat)
+
+    def stop(self) -> None:
+        assert self._timer is not None
+        self._timer.cancel()
+
+    def _beat(self) -> None:
+        now = time.thread_time()
+        self.longest = max(self.longest, now - self._last)
+        self.start()
 
 
 def _kept(outcome: Any) -> int:

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Equipment", "FleetRun"]
 
+_A_TURN = 8
+"""Commands sent in one turn of the loop: well under a millisecond."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Equipment:
@@ -196,11 +199,7 @@ class FleetRun:
             self._commands.update(commands)
             if self.run.stdin is not None:
                 await self._open_source(self.run.stdin)
-            for command, link in zip(commands, links, strict=True):
-                if self._stopped is not None:
-                    command.stop(self._stopped)
-                elif command in self._commands:
-                    link.submit(command)
+            await completed(self._submit(commands, links), on_cancel=self.cancel)
             if self._commands:
                 await completed(self.ended, on_cancel=self.cancel)
         finally:
@@ -211,6 +210,16 @@ class FleetRun:
             if self.source is not None:
                 self.source.close()
             self.store.close()
+
+    async def _submit(self, commands: list[HostCommand], links: list[Link]) -> None:
+        """Hand each command to its host: some in each turn of the loop, so that none becomes long."""
+        for number, (command, link) in enumerate(zip(commands, links, strict=True), 1):
+            if self._stopped is not None:
+                command.stop(self._stopped)
+            elif command in self._commands:
+                link.submit(command)
+            if number % _A_TURN == 0:
+                await asyncio.sleep(0)
 
     async def _open_source(self, given: Input) -> None:
         opening = asyncio.ensure_future(open_source(given))

@@ -4,7 +4,7 @@
     ├── InvalidTarget (also ValueError)     a name, user, port or node set that cannot be used
     ├── InvalidSetting (also ValueError)    a clock, limit or ssh option that cannot be used
     ├── HostsFailed                         raised on request only: `Report.raise_for_failures()`
-    └── FleetUnavailable                    `sshfan_async.testing` cannot start its sshd
+    └── FleetUnavailable                    a `Fleet`, or the sshd of `sshfan_async.testing`, cannot start
 
 What happens to a host is never an exception: it is that host's `Outcome`.
 """
@@ -29,4 +29,4 @@ class HostsFailed(SshfanError):
 
 
 class FleetUnavailable(SshfanError):
-    """The private sshd of `sshfan_async.testing` cannot be started; the message says what to install or mend."""
+    """A `Fleet`, or the private sshd of `sshfan_async.testing`, cannot be started; the message says what to mend."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import resource
+import sys
 import threading
 from collections import deque
 from dataclasses import dataclass
 
-__all__ = ["BUDGET", "DescriptorBudget"]
+import anyio
+
+__all__ = ["BUDGET", "DescriptorBudget", "enlarge_table"]
 
 _RESERVE = 32
 """Descriptors left for the application beside its open ones, and for the moment of a spawn."""
@@ -29,12 +33,9 @@ class DescriptorBudget:
 
     def room(self) -> int:
         """Return how many descriptors children could hold together at this moment, those held now included."""
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft == resource.RLIM_INFINITY:
-            soft = 1 << 30
         with self._lock:
             application = max(0, _open_descriptors() - self._leased)
-        return max(0, soft - application - _RESERVE)
+        return max(0, _limit() - application - _RESERVE)
 
     async def lease(self, count: int, room: int) -> None:
         """Take `count` descriptors, waiting in turn while others hold so many that `room` would be exceeded.
@@ -83,6 +84,42 @@ class _Waiter:
     served: asyncio.Event
     count: int
     room: int
+
+
+async def enlarge_table(count: int) -> None:
+    """Have the kernel make room in this process's table of descriptors for `count` more, without blocking the loop.
+
+    Linux enlarges the table when a descriptor does not fit, to twice its size, and in a process with threads waits
+    for an RCU grace period each time: 10 to 30 ms, in the middle of a pipe(2) (fs/file.c: expand_fdtable). Once
+    large, it stays.
+    """
+    wanted = min(_open_descriptors() + count + _RESERVE, _limit()) - 1
+    if sys.platform == "linux" and wanted >= _table_size():
+        await anyio.to_thread.run_sync(_take_and_leave, wanted)
+
+
+def _take_and_leave(number: int) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    try:
+        # Where it cannot be, a pipe waits later.
+        with contextlib.suppress(OSError):
+            os.close(fcntl.fcntl(null, fcntl.F_DUPFD_CLOEXEC, number))
+    finally:
+        os.close(null)
+
+
+def _table_size() -> int:
+    """Return how many descriptors the table has room for (proc(5): FDSize); 0 where nobody knows."""
+    with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        for line in status:
+            if line.startswith("FDSize:"):
+                return int(line.split()[1])
+    return 0
+
+
+def _limit() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 30 if soft == resource.RLIM_INFINITY else soft
 
 
 def _open_descriptors() -> int:

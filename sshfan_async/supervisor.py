@@ -17,7 +17,7 @@ import anyio
 from sshfan_async.attempt import Attempt, Ended, Equipment, never_started, not_started, spawn_gate
 from sshfan_async.capture import Store
 from sshfan_async.child import DESCRIPTORS, ask_client
-from sshfan_async.descriptors import BUDGET
+from sshfan_async.descriptors import BUDGET, enlarge_table
 from sshfan_async.events import HostFinished, HostOutput, HostPhase, HostStarted
 from sshfan_async.flow import Flow
 from sshfan_async.launch import Client, common_argv, ssh_environment
@@ -188,6 +188,7 @@ class Supervisor:
     async def _launch_all(self, equipment: Equipment, group: asyncio.TaskGroup, began: float) -> None:
         descriptors = DESCRIPTORS + (equipment.source is not None or equipment.secret is not None)
         places = _Places(self._run, descriptors, self._limiter, self.log)
+        await enlarge_table(places.most * descriptors)
         gate = spawn_gate()
         while self._pending:
             host = _Host(self, equipment, places, *self._pending[0], began)
@@ -220,16 +221,20 @@ class _Places:
         self.room = BUDGET.room()
         hosts = len(run.targets)
         wanted = run.limits.fanout if limiter is None else limiter
+        self.most: int
+        """Children in flight at once."""
         if not isinstance(wanted, int) and wanted is not None:
             self._limiter: SharedLimiter = wanted
-            log.run_started(hosts, int(min(hosts, wanted.total_tokens)))
+            self.most = int(min(hosts, wanted.total_tokens))
+            log.run_started(hosts, self.most)
             return
         fanout = hosts if wanted is None else min(wanted, hosts)
         possible = max(1, self.room // self.need)
         if possible < fanout:
             log.fanout_lowered(fanout, possible)
-        self._limiter = anyio.CapacityLimiter(max(1, min(fanout, possible)))
-        log.run_started(hosts, min(fanout, possible))
+        self.most = max(1, min(fanout, possible))
+        self._limiter = anyio.CapacityLimiter(self.most)
+        log.run_started(hosts, self.most)
 
     async def take(self, host: _Host) -> None:
         await self._limiter.acquire_on_behalf_of(host)

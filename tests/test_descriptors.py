@@ -3,11 +3,14 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import subprocess
+import sys
 import threading
 
+import anyio
 import pytest
 
-from sshfan_async.descriptors import DescriptorBudget
+from sshfan_async.descriptors import DescriptorBudget, enlarge_table
 
 
 async def settle() -> None:
@@ -131,3 +134,35 @@ async def test_waiter_whose_loop_was_closed_is_passed_over() -> None:
     async with asyncio.timeout(1):
         await here
     stranded.close()
+
+
+# In a process of its own: a table never shrinks.
+GROWN = """
+import anyio, os, resource, sys
+from sshfan_async.descriptors import enlarge_table
+
+def size():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("FDSize:"))
+
+async def main():
+    before, opened = size(), len(os.listdir("/proc/self/fd"))
+    await enlarge_table(int(sys.argv[1]))
+    print(before, size(), len(os.listdir("/proc/self/fd")) - opened)
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (2000, 2000))
+anyio.run(main)
+"""
+
+
+@pytest.mark.parametrize(("count", "least"), [(700, 700), (1_000_000, 2000)])
+def test_the_table_has_room_before_it_is_needed_and_within_the_limit(count: int, least: int) -> None:
+    ran = subprocess.run([sys.executable, "-c", GROWN, str(count)], check=True, capture_output=True, text=True)
+    before, after, left_open = map(int, ran.stdout.split())
+    assert before < least <= after
+    assert left_open == 0
+
+
+async def test_a_table_with_room_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    await enlarge_table(200)
+    monkeypatch.setattr(anyio.to_thread, "run_sync", None)
+    await enlarge_table(100)

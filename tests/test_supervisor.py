@@ -71,6 +71,40 @@ async def test_all_at_once_without_a_fanout(stand_in: Callable[..., Ssh], tmp_pa
     assert report.ok
 
 
+# A table that grows while a child is made stalls the loop for as long as the kernel takes; in a process of its own.
+TABLE_SIZES = """
+import asyncio, os, sys
+from sshfan_async import Ssh, fan_out
+
+sizes = []
+pipe = os.pipe
+
+def size():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("FDSize:"))
+
+def counted():
+    sizes.append(size())
+    return pipe()
+
+async def main():
+    ssh = Ssh(program=sys.argv[1])
+    await fan_out("warm", "true", ssh=ssh)
+    before = size()
+    os.pipe = counted
+    assert (await fan_out([f"web{n}" for n in range(120)], "true", fanout=None, ssh=ssh)).ok
+    print(before, *sorted(set(sizes)))
+
+asyncio.run(main())
+"""
+
+
+def test_the_table_of_descriptors_does_not_grow_while_children_are_made() -> None:
+    ran = subprocess.run([sys.executable, "-c", TABLE_SIZES, "/bin/true"], check=True, capture_output=True, text=True)
+    before, *during = map(int, ran.stdout.split())
+    assert len(during) == 1
+    assert during[0] > before
+
+
 # spawns that fail
 
 
@@ -161,7 +195,7 @@ async def main():
     os.setgid(54321)
     os.setuid(54321)
     resource.setrlimit(resource.RLIMIT_NPROC, (int(sys.argv[2]),) * 2)
-    report = await fan_out([f"web{n}" for n in range(20)], "true", ssh=ssh, retries=0, timeout=2)
+    report = await fan_out([f"web{n}" for n in range(20)], "true", ssh=ssh, retries=0, timeout=1)
     print(len(report), *sorted({each.status.value for each in report}))
     print(*{each.reason.rpartition(": ")[2] for each in report if each.status == "local"})
 asyncio.run(main())

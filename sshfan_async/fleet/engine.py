@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sshfan_async.attempt import not_started
 from sshfan_async.capture import Store
-from sshfan_async.descriptors import BUDGET
+from sshfan_async.descriptors import BUDGET, enlarge_table
 from sshfan_async.errors import FleetUnavailable
 from sshfan_async.fleet.command import HostCommand
 from sshfan_async.fleet.keeper import Keeper
@@ -112,6 +112,8 @@ class Engine:
             raise FleetUnavailable(not_started(error, plan.ssh).reason) from None
         log = RunLog()
         await log.open()
+        most = max(1, BUDGET.room() // DESCRIPTORS)
+        await enlarge_table(min(most, len(plan.targets)) * DESCRIPTORS)
         self._equipment = equipment = Equipment(
             plan=plan,
             executable=executable,
@@ -125,7 +127,7 @@ class Engine:
             pacer=Pacer(),
             places=asyncio.Semaphore(len(plan.targets) if plan.fanout is None else plan.fanout),
             log=log,
-            most=max(1, BUDGET.room() // DESCRIPTORS),
+            most=most,
         )
         self._links = {target: Link(equipment, target, name) for target, name in plan.targets.items()}
         if self._links and not self._closing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -29,13 +30,18 @@ def descriptors() -> dict[str, str]:
 
 def children(parent: int | None = None) -> set[int]:
     """Return the ids of the processes, zombies included, whose parent is `parent` (this one)."""
-    wanted = os.getpid() if parent is None else parent
-    return {pid for pid, (_, owner, _) in _table().items() if owner == wanted}
+    tasks = Path(f"/proc/{os.getpid() if parent is None else parent}/task")
+    found: set[int] = set()
+    # proc(5), for each thread those that it has made: each test asks twice, and the whole table takes milliseconds.
+    for thread in os.listdir(tasks):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.update(map(int, (tasks / thread / "children").read_text().split()))
+    return found
 
 
 def session(leader: int) -> set[int]:
     """Return the ids of the living processes of the session of `leader`."""
-    return {pid for pid, (state, _, sid) in _table().items() if sid == leader and state != "Z"}
+    return {pid for pid, (state, sid) in _table().items() if sid == leader and state != "Z"}
 
 
 def state(pid: int) -> str | None:
@@ -49,15 +55,15 @@ def is_running(pid: int) -> bool:
     return state(pid) not in (None, "Z")
 
 
-def _table() -> dict[int, tuple[str, int, int]]:
+def _table() -> dict[int, tuple[str, int]]:
     found = {}
     for entry in os.listdir("/proc"):
         if entry.isdecimal():
             try:
-                state, parent, _, sid = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[:4]
+                state, _, _, sid = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[:4]
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            found[int(entry)] = (state, int(parent), int(sid))
+            found[int(entry)] = (state, int(sid))
     return found
 
 

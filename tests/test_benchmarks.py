@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.results import Row
 
 ROOT = Path(__file__).parent.parent
@@ -18,6 +20,7 @@ def run_benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_quick_run_of_the_engine_yields_a_figure_in_every_row(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     done = run_benchmarks("engine", "--quick", "--hosts", "5", "--json", str(figures))

@@ -62,6 +62,15 @@ class Terminal:
         while re.search(wanted.encode(), self.raw) is None:
             assert self._read(deadline), f"no {wanted!r} in {self.raw[-_SHOWN:]!r}"
 
+    def shows(self, wanted: str, *, within: float) -> bool:
+        """Read on for at most `within` seconds; whether the program has written `wanted`."""
+        deadline = time.monotonic() + within
+        while re.search(wanted.encode(), self.raw) is None:
+            ready, _, _ = select.select([self._ours], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready or not self._read(deadline):
+                return False
+        return True
+
     def type(self, keys: bytes) -> None:
         os.write(self._ours, keys)
 

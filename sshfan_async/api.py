@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import sys
-import time
-from collections import deque
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
-import anyio
-
 from sshfan_async.errors import InvalidSetting
-from sshfan_async.events import Event, HostFinished, HostOutput
-from sshfan_async.outcome import Outcome
-from sshfan_async.report import Report
 from sshfan_async.settings import Clocks, Limits, OnStop, Run, Ssh, command_text
 from sshfan_async.stdin import check_input
 from sshfan_async.targets import Target, targets
@@ -23,12 +15,17 @@ from sshfan_async.targets import Target, targets
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from sshfan_async.running import Running
+    import anyio
+
+    from sshfan_async.events import Event
+    from sshfan_async.outcome import Outcome
+    from sshfan_async.report import Report
     from sshfan_async.settings import Command
     from sshfan_async.stdin import Input
 
 __all__ = ["checked_run", "events", "fan_out", "stream"]
 
+_ENGINE = "sshfan_async.delivery"
 _SSH = Ssh()
 
 
@@ -79,24 +76,18 @@ async def fan_out(
         hosts, command, user=user, fanout=fanout, timeout=timeout, connect_timeout=connect_timeout, deadline=deadline,
         kill_after=kill_after, retries=retries, stdin=stdin, on_stop=on_stop, max_output=max_output, ssh=ssh,
     )  # fmt: skip
-    outcomes: dict[Target, Outcome] = {}
+    await _load_engine()
+    from sshfan_async.delivery import all_outcomes
 
-    def emit(event: Event) -> None:
-        if isinstance(event, HostFinished):
-            outcomes[event.outcome.target] = event.outcome
-
-    async with (await _engine())(run, emit) as running:
-        await running.finished()
-    return Report(tuple(outcomes[target] for target in run.targets), finished_at=time.time())
+    return await all_outcomes(run)
 
 
-async def _engine() -> type[Running]:
-    """Return what runs a run. It is loaded when first needed, and not on the loop: that takes 50 ms."""
-    if "sshfan_async.running" not in sys.modules:
-        await anyio.to_thread.run_sync(import_module, "sshfan_async.running")
-    from sshfan_async.running import Running
+async def _load_engine() -> None:
+    """Load what runs a run: when it is first needed, and not on the loop, since that takes 60 ms."""
+    if _ENGINE not in sys.modules:
+        import asyncio
 
-    return Running
+        await asyncio.to_thread(import_module, _ENGINE)
 
 
 def stream(
@@ -128,23 +119,16 @@ def stream(
         hosts, command, user=user, fanout=fanout, timeout=timeout, connect_timeout=connect_timeout, deadline=deadline,
         kill_after=kill_after, retries=retries, stdin=stdin, on_stop=on_stop, max_output=max_output, ssh=ssh,
     )  # fmt: skip
-    return _stream(run)
+    return _outcomes(run)
 
 
 @asynccontextmanager
-async def _stream(run: Run) -> AsyncIterator[AsyncIterator[Outcome]]:
-    send, receive = anyio.create_memory_object_stream[Outcome](math.inf)
+async def _outcomes(run: Run) -> AsyncIterator[AsyncIterator[Outcome]]:
+    await _load_engine()
+    from sshfan_async.delivery import outcomes
 
-    def emit(event: Event) -> None:
-        if isinstance(event, HostFinished):
-            # The consumer may have closed its end, and stay in the block.
-            with suppress(anyio.BrokenResourceError):
-                send.send_nowait(event.outcome)
-
-    with send, receive:
-        async with (await _engine())(run, emit) as running:
-            running.add_done_callback(send.close)
-            yield receive
+    async with outcomes(run) as delivered:
+        yield delivered
 
 
 def events(
@@ -177,65 +161,16 @@ def events(
         hosts, command, user=user, fanout=fanout, timeout=timeout, connect_timeout=connect_timeout, deadline=deadline,
         kill_after=kill_after, retries=retries, stdin=stdin, on_stop=on_stop, max_output=max_output, ssh=ssh,
     )  # fmt: skip
-    return _events(run)
+    return _happenings(run)
 
 
 @asynccontextmanager
-async def _events(run: Run) -> AsyncIterator[AsyncIterator[Event]]:
-    happenings = _Happenings()
-    async with (await _engine())(run, happenings.add, followed=True) as running:
-        happenings.follow(running)
-        yield happenings
+async def _happenings(run: Run) -> AsyncIterator[AsyncIterator[Event]]:
+    await _load_engine()
+    from sshfan_async.delivery import happenings
 
-
-_FULL = 1024 * 1024
-"""Bytes of output on their way to the consumer of `events` from which the hosts are held back."""
-
-
-class _Happenings:
-    """The events on their way to their consumer; at most about `_FULL` bytes of output."""
-
-    def __init__(self) -> None:
-        self._events: deque[Event] = deque()
-        self._size = 0
-        self._held = False
-        self._ended = False
-        self._arrived = anyio.Event()
-        self._running: Running | None = None
-
-    def follow(self, running: Running) -> None:
-        self._running = running
-        running.add_done_callback(self._end)
-
-    def _end(self) -> None:
-        self._ended = True
-        self._arrived.set()
-
-    def add(self, event: Event) -> None:
-        self._events.append(event)
-        self._arrived.set()
-        if isinstance(event, HostOutput):
-            self._size += len(event.data)
-            if self._size > _FULL and not self._held and self._running is not None:
-                self._held = True
-                self._running.hold()
-
-    def __aiter__(self) -> _Happenings:
-        return self
-
-    async def __anext__(self) -> Event:
-        while not self._events:
-            if self._ended:
-                raise StopAsyncIteration
-            self._arrived = anyio.Event()
-            await self._arrived.wait()
-        event = self._events.popleft()
-        if isinstance(event, HostOutput):
-            self._size -= len(event.data)
-            if self._held and self._size <= _FULL // 2 and self._running is not None:
-                self._held = False
-                self._running.release()
-        return event
+    async with happenings(run) as delivered:
+        yield delivered
 
 
 def checked_run(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sshfan_async.outcome import Clock, Remote
     from sshfan_async.readers import Readers
     from sshfan_async.settings import Run, Ssh
-    from sshfan_async.stdin import Source
+    from sshfan_async.source import Source
     from sshfan_async.targets import Target
 
 __all__ = ["Attempt", "Ended", "Equipment", "never_started", "not_started", "spawn_gate"]

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from sshfan_async.events import Stream
     from sshfan_async.logpipe import LogPipe
     from sshfan_async.readers import Readers
+    from sshfan_async.source import Source
     from sshfan_async.sshlog import SshLog
-    from sshfan_async.stdin import Source
 
 __all__ = ["DESCRIPTORS", "Child", "Listener", "ask_client"]
 

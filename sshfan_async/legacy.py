@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import CancelledError
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
@@ -93,6 +92,8 @@ def run(hostname: str | Iterable[str], command: str, user: str | None = None, **
 
 def _call(function: Callable[[], Awaitable[Report]]) -> Report:
     """Await `function` on a loop of its own; Ctrl-C, however often, is raised when all hosts have been ended."""
+    from concurrent.futures import CancelledError
+
     from sshfan_async.running import standard_portal  # the engine: loaded when first needed
 
     interrupted = False

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
-import anyio
-
 from sshfan_async.errors import InvalidSetting
 
 if TYPE_CHECKING:
+    import anyio
+
     from sshfan_async.stdin import Input
     from sshfan_async.targets import Target
 
@@ -161,7 +161,7 @@ class Limits:
     memory: int = 64 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        if not isinstance(self.fanout, anyio.CapacityLimiter) and self.fanout is not None:
+        if self.fanout is not None and not _is_limiter(self.fanout):
             _check_count("fanout", self.fanout, least=1)
         _check_count("retries", self.retries, least=0)
         _check_count("memory", self.memory, least=0)
@@ -206,6 +206,14 @@ class Run:
     limits: Limits
     stdin: Input | None
     on_stop: OnStop
+
+
+def _is_limiter(value: object) -> bool:
+    if isinstance(value, int):
+        return False
+    import anyio  # loaded, if it is one: whoever only imports this package need not wait for it
+
+    return isinstance(value, anyio.CapacityLimiter)
 
 
 def _is_number(value: object) -> bool:

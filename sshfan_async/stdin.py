@@ -1,72 +1,17 @@
-"""What every host gets on its standard input: one `Source`, read in place by all of them."""
+"""What a caller may give as the hosts' standard input, checked at the door."""
 
 from __future__ import annotations
 
-import errno
 import io
-import os
 import reprlib
-import select
-import stat
-import tempfile
-from typing import BinaryIO, Protocol, TypeAlias, cast
-
-import anyio
+from typing import BinaryIO, TypeAlias, cast
 
 from sshfan_async.errors import InvalidSetting
 
-__all__ = ["Input", "Source", "check_input", "open_source"]
+__all__ = ["Input", "check_input", "encoded"]
 
 Input: TypeAlias = bytes | bytearray | memoryview | str | BinaryIO
 """What `stdin=` takes: bytes, text (sent as UTF-8), or a binary file, read from where it stands to its end."""
-
-_SPOOL_CHUNK = 1024 * 1024
-
-
-class Source(Protocol):
-    """Bytes that many readers read, each at its own offset."""
-
-    size: int
-
-    def read_at(self, offset: int, count: int) -> bytes | memoryview:
-        """Return up to `count` bytes at `offset`; empty at the end."""
-        ...
-
-    def close(self) -> None:
-        """Give back what it holds."""
-        ...
-
-
-class _Memory:
-    __slots__ = ("_view", "size")
-
-    def __init__(self, data: bytes | bytearray | memoryview) -> None:
-        # A copy of a bytearray, so that a caller who goes on to change it does not change what later hosts get.
-        self._view = memoryview(bytes(data))
-        self.size = len(self._view)
-
-    def read_at(self, offset: int, count: int) -> memoryview:
-        return self._view[offset : offset + count]
-
-    def close(self) -> None:
-        self._view.release()
-
-
-class _File:
-    """A regular file by a descriptor of our own: `pread` leaves the caller's file position alone."""
-
-    __slots__ = ("_descriptor", "_start", "size")
-
-    def __init__(self, descriptor: int, start: int) -> None:
-        self._descriptor = descriptor
-        self._start = start
-        self.size = max(0, os.fstat(descriptor).st_size - start)
-
-    def read_at(self, offset: int, count: int) -> bytes:
-        return os.pread(self._descriptor, min(count, self.size - offset), self._start + offset)
-
-    def close(self) -> None:
-        os.close(self._descriptor)
 
 
 def check_input(value: object) -> Input | None:
@@ -80,7 +25,7 @@ def check_input(value: object) -> Input | None:
         return value
     if isinstance(value, str):
         try:
-            _encoded(value)
+            encoded(value)
         except UnicodeEncodeError as error:
             raise InvalidSetting(f"stdin={reprlib.repr(value)} cannot be encoded: {error}") from None
         return value
@@ -91,64 +36,6 @@ def check_input(value: object) -> Input | None:
     return cast("BinaryIO", value)
 
 
-async def open_source(value: Input) -> Source:
-    """Return the source of `value`, once a pipe or another stream is copied to a temporary file.
-
-    A regular file is read in place, from its position on, and its position is left as it is. What cannot be read
-    at an offset (a pipe, a socket, an object without a descriptor) goes to one unlinked temporary file first, in a
-    thread; cancelled meanwhile, that thread ends, unless an object without a descriptor blocks it.
-
-    Raises:
-        OSError: the file cannot be read, or the temporary file cannot be written.
-
-    """
-    if isinstance(value, str):
-        return _Memory(_encoded(value))
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return _Memory(value)
-    if isinstance(value, io.BytesIO):
-        return _Memory(value.getbuffer()[value.tell() :])
-    if _is_plain_file(value):
-        return _File(os.dup(value.fileno()), value.tell())
-    given_up, give_up = os.pipe()
-    try:
-        return await anyio.to_thread.run_sync(_spool, value, given_up, abandon_on_cancel=True)
-    finally:
-        os.close(give_up)
-
-
-def _encoded(text: str) -> bytes:
+def encoded(text: str) -> bytes:
+    """Return text as the hosts get it."""
     return text.encode("utf-8", "surrogateescape")
-
-
-def _is_plain_file(stream: BinaryIO) -> bool:
-    """Whether `stream` reads what its descriptor holds: not so a GzipFile, or a file of procfs, which has no size."""
-    raw = getattr(stream, "raw", getattr(stream, "file", stream))
-    raw = getattr(raw, "raw", raw)
-    if not isinstance(raw, io.FileIO):
-        return False
-    state = os.fstat(raw.fileno())
-    return stat.S_ISREG(state.st_mode) and state.st_size > 0
-
-
-def _spool(stream: BinaryIO, given_up: int) -> _File:
-    """Copy `stream` to a file, until it ends or the writing end of the pipe `given_up` is closed."""
-    try:
-        with tempfile.TemporaryFile(prefix="sshfan-") as spool:
-            while data := _read_some(stream, given_up):
-                spool.write(data)
-            spool.flush()
-            return _File(os.dup(spool.fileno()), 0)
-    finally:
-        os.close(given_up)
-
-
-def _read_some(stream: BinaryIO, given_up: int) -> bytes:
-    try:
-        waits_for = [stream.fileno(), given_up]
-    except (OSError, AttributeError):
-        return stream.read(_SPOOL_CHUNK)
-    if given_up in select.select(waits_for, [], [])[0]:
-        raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
-    # Not `read`, which would block until it has all of what it was asked for.
-    return getattr(stream, "read1", stream.read)(_SPOOL_CHUNK)

@@ -27,7 +27,7 @@ from sshfan_async.pacing import Pacer
 from sshfan_async.readers import make_readers
 from sshfan_async.runlog import RunLog
 from sshfan_async.settings import OnStop
-from sshfan_async.stdin import Source, open_source
+from sshfan_async.source import Source, open_source
 from sshfan_async.watchdog import new_secret, wrap
 
 if TYPE_CHECKING:

@@ -46,9 +46,10 @@ def command(count: int, debug: bool, words: tuple[str, ...]) -> int:
     """
     from sshfan_async.api import checked_run
     from sshfan_async.cli.console import stderr_console
-    from sshfan_async.cli.execute import Showing, execute
+    from sshfan_async.cli.execute import execute
     from sshfan_async.cli.output import STDERR, say, write
     from sshfan_async.cli.rollout import Rules
+    from sshfan_async.cli.showing import Showing
     from sshfan_async.cli.summary import summary
     from sshfan_async.testing import SshdFleet
 
@@ -57,7 +58,6 @@ def command(count: int, debug: bool, words: tuple[str, ...]) -> int:
         # A seventh of the CPU time of OpenSSH's default: client and server share this machine.
         "KexAlgorithms": "curve25519-sha256",
     }
-    console = stderr_console()
     with SshdFleet(count, sshd_options=options) as fleet:
         odd = 0 if words else _assign_roles(fleet)
         hosts = "1 host," if count == 1 else f"{count} hosts, all of them"
@@ -70,8 +70,8 @@ def command(count: int, debug: bool, words: tuple[str, ...]) -> int:
             max_output=0,
             ssh=fleet.ssh,
         )
-        conclusion = execute(run, console, Showing(), Rules())
-    write(STDERR, summary(conclusion, console))
+        conclusion = execute(run, Showing(), Rules())
+    write(STDERR, summary(conclusion, stderr_console()))
     return conclusion.exit_code if words else _demonstrated(conclusion)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sshfan_async.cli.execute import Conclusion
     from sshfan_async.cli.lines import Style
     from sshfan_async.cli.screen import Screen
-    from sshfan_async.events import HostOutput, Stream
+    from sshfan_async.events import HostOutput
     from sshfan_async.outcome import Outcome
 
 __all__ = ["GatherView"]
@@ -40,9 +40,8 @@ class GatherView:
     """Keeps one copy of each different output until all hosts have ended. Standard error: live, unless gathered."""
 
     def __init__(self, screen: Screen, styles: dict[int, Style], *, with_stderr: bool, as_diff: bool) -> None:
-        self.streams: frozenset[Stream] = frozenset(() if with_stderr else ("stderr",))
         self._screen = screen
-        self._live = LiveView(screen, styles, self.streams)
+        self._live = LiveView(screen, styles)
         self._style = styles[STDOUT]
         self._with_stderr = with_stderr
         self._as_diff = as_diff

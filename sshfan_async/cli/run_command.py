@@ -10,10 +10,10 @@ import click
 from sshfan_async import __version__
 from sshfan_async.cli.given import Given
 from sshfan_async.cli.options import FAILURES, GENERAL, HOSTS, HOW, OUTPUT, PROGRAMS, SETTINGS, WORDS
-from sshfan_async.cli.topics import overview
 
 if TYPE_CHECKING:
-    from sshfan_async.cli.execute import Conclusion, Showing, What
+    from sshfan_async.cli.execute import Conclusion
+    from sshfan_async.cli.showing import Showing, What
 
 __all__ = ["command"]
 
@@ -22,6 +22,8 @@ class _Command(click.Command):
     """Its options are more than a screen: `--help` shows an overview, and each topic has a screen of its own."""
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from sshfan_async.cli.topics import overview
+
         formatter.write(overview())
 
 
@@ -37,7 +39,6 @@ def _run(**params: Any) -> int:
         from sshfan_async.cli.dry_run import dry_run
 
         return dry_run(run)
-    from sshfan_async.cli.console import stderr_console
     from sshfan_async.cli.execute import execute
     from sshfan_async.cli.rollout import Rules
 
@@ -47,7 +48,7 @@ def _run(**params: Any) -> int:
         prepare_failed_to(given.failed_to)
     showing = _showing(given, list(run.targets.values()))
     rules = Rules(fail_fast=given.fail_fast, max_failures=given.max_failures, batches=given.batches)
-    conclusion = execute(run, stderr_console(), showing, rules, largest=given.largest)
+    conclusion = execute(run, showing, rules, largest=given.largest)
     if given.failed_to is not None:
         write_failed_to(given.failed_to, conclusion.report)
     _summarise(conclusion, given)
@@ -76,7 +77,7 @@ def _check(given: Given) -> None:
 
 
 def _showing(given: Given, hosts: list[str]) -> Showing:
-    from sshfan_async.cli.execute import Showing
+    from sshfan_async.cli.showing import Showing
 
     what: What = "live"
     if given.as_json:

@@ -25,9 +25,6 @@ _DESCRIPTORS: dict[Stream, int] = {"stdout": STDOUT, "stderr": STDERR}
 class View(Protocol):
     """Turns what happens to the hosts into bytes on the screen."""
 
-    streams: frozenset[Stream]
-    """The outputs that it follows as they come."""
-
     def output(self, event: HostOutput) -> None:
         """A host has written something."""
         ...
@@ -44,8 +41,7 @@ class View(Protocol):
 class LiveView:
     """Lines as they come."""
 
-    def __init__(self, screen: Screen, styles: dict[int, Style], streams: frozenset[Stream]) -> None:
-        self.streams = streams
+    def __init__(self, screen: Screen, styles: dict[int, Style]) -> None:
         self._screen = screen
         self._styles = styles
         self._lines: dict[tuple[Target, Stream], Lines] = {}
@@ -72,8 +68,6 @@ class LiveView:
 class BytesView:
     """One host's output exactly as it comes: not even a newline is added."""
 
-    streams: frozenset[Stream] = frozenset(("stdout", "stderr"))
-
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
 
@@ -90,8 +84,6 @@ class BytesView:
 
 class JsonView:
     """One JSON object a line: each outcome as it ends, then the summary. docs/json.md describes the fields."""
-
-    streams: frozenset[Stream] = frozenset()
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen

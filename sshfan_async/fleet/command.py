@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sshfan_async.mux import Channel, Connection
     from sshfan_async.outcome import Clock, Remote
     from sshfan_async.settings import Run
-    from sshfan_async.stdin import Source
+    from sshfan_async.source import Source
 
 __all__ = ["Cause", "CommandRun", "HostCommand"]
 

@@ -23,8 +23,8 @@ from sshfan_async.pacing import Pacer
 from sshfan_async.readers import make_readers
 from sshfan_async.runlog import RunLog
 from sshfan_async.settings import OnStop
+from sshfan_async.source import open_source
 from sshfan_async.sshlog import Ending
-from sshfan_async.stdin import open_source
 from sshfan_async.supervisor import ask_version, find_program
 from sshfan_async.watchdog import new_secret, wrap
 
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from sshfan_async.launch import Client
     from sshfan_async.readers import Readers
     from sshfan_async.settings import Run, Ssh
-    from sshfan_async.stdin import Input, Source
+    from sshfan_async.source import Source
+    from sshfan_async.stdin import Input
     from sshfan_async.targets import Target
 
 __all__ = ["Engine", "Equipment", "FleetRun"]

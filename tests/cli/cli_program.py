@@ -29,7 +29,18 @@ class Sshfan(Protocol):
 
 PRELOADED = [
     f"sshfan_async.cli.{module}"
-    for module in ("background", "console", "execute", "gather", "main", "plan", "progress", "run_command", "summary")
+    for module in (
+        "background",
+        "console",
+        "execute",
+        "gather",
+        "main",
+        "plan",
+        "progress",
+        "run_command",
+        "show",
+        "summary",
+    )
 ]
 
 

@@ -1,0 +1,83 @@
+"""What one sees of a run: the hosts' output, the progress, and at a Ctrl-C what is in flight."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from sshfan_async.cli.console import stderr_console
+from sshfan_async.cli.inflight import InFlight
+from sshfan_async.cli.output import STDERR, STDOUT, say
+from sshfan_async.cli.progress import Progress
+from sshfan_async.cli.screen import Screen, line_style
+from sshfan_async.cli.views import BytesView, JsonView, LiveView
+from sshfan_async.events import HostFinished, HostOutput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sshfan_async.cli.execute import Conclusion
+    from sshfan_async.cli.showing import Showing
+    from sshfan_async.cli.views import View
+    from sshfan_async.events import Event
+
+__all__ = ["Show"]
+
+
+class Show:
+    """Takes the events of a run; the progress goes to stderr where that is a terminal."""
+
+    def __init__(self, showing: Showing, hosts: int) -> None:
+        console = stderr_console()
+        self._showing = showing
+        self._state = InFlight(hosts)
+        self._screen = Screen(console, Progress(console, self._state))
+        self._view = _view(showing, self._screen, console, hosts)
+
+    def take(self, events: list[Event]) -> None:
+        """Show what has happened, or collect it to be shown by `refresh`."""
+        self._state.note(events)
+        streams, files = self._showing.streams, self._showing.files
+        for event in events:
+            if isinstance(event, HostOutput):
+                if event.stream in streams:
+                    self._view.output(event)
+                if files is not None:
+                    files.output(event)
+            elif isinstance(event, HostFinished):
+                self._view.finished(event.outcome)
+
+    def tell_in_flight(self) -> None:
+        """Say what is running, in which phase and for how long."""
+        self._screen.close()
+        for line in self._state.lines():
+            say(line)
+
+    def refresh(self) -> None:
+        """Write what was collected, and draw the progress anew where that is due."""
+        self._screen.refresh()
+
+    def close(self) -> None:
+        """Take the progress away and write what was collected."""
+        self._screen.close()
+
+    def conclude(self, conclusion: Conclusion) -> None:
+        """Show what is shown at the end only."""
+        self._view.conclude(conclusion)
+        self._screen.close()
+
+
+def _view(showing: Showing, screen: Screen, console: Console, hosts: int) -> View:
+    if showing.what == "json":
+        return JsonView(screen)
+    styles = {
+        descriptor: line_style(descriptor, console, named=showing.named, raw=showing.raw)
+        for descriptor in (STDOUT, STDERR)
+    }
+    if showing.what == "gather":
+        from sshfan_async.cli.gather import GatherView
+
+        return GatherView(screen, styles, with_stderr=showing.with_stderr, as_diff=showing.as_diff)
+    if showing.what == "live" and hosts == 1 and not showing.named and not os.isatty(STDOUT):
+        return BytesView(screen)
+    return LiveView(screen, styles)

@@ -11,7 +11,6 @@ from sshfan_async.events import Event, HostFinished, HostOutput, HostPhase, Host
 # isort: split
 from sshfan_async.api import events, fan_out, stream
 from sshfan_async.errors import FleetUnavailable, HostsFailed, InvalidSetting, InvalidTarget, SshfanError
-from sshfan_async.legacy import STATUS_FAIL, STATUS_SUCC, run
 from sshfan_async.outcome import Outcome, Phase, Phases, Status
 from sshfan_async.report import Report
 from sshfan_async.settings import Ssh
@@ -19,6 +18,7 @@ from sshfan_async.targets import Target, nodes
 
 if TYPE_CHECKING:
     from sshfan_async.fleet import Fleet, SyncFleet
+    from sshfan_async.legacy import STATUS_FAIL, STATUS_SUCC, run
 
 __version__ = "0.1.0"
 
@@ -52,10 +52,21 @@ __all__ = [
 ]
 
 
+_WHEN_ASKED_FOR = {
+    "Fleet": "sshfan_async.fleet",
+    "SyncFleet": "sshfan_async.fleet",
+    "STATUS_FAIL": "sshfan_async.legacy",
+    "STATUS_SUCC": "sshfan_async.legacy",
+    "run": "sshfan_async.legacy",
+}
+"""The names that are loaded when somebody first asks for one: not everybody needs all three front doors."""
+
+
 def __getattr__(name: str) -> object:
-    """Load fleets when they are first asked for: with asyncio and anyio, which no other import here needs."""
-    if name not in ("Fleet", "SyncFleet"):
+    """Load what is loaded late (PEP 562)."""
+    module = _WHEN_ASKED_FOR.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(import_module("sshfan_async.fleet"), name)
+    found: object = getattr(import_module(module), name)
     globals()[name] = found
     return found

@@ -5,22 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import threading
 from typing import TYPE_CHECKING
 
 from sshfan_async.cli.process import watch_children
 from sshfan_async.cli.rollout import Rollout, Rules
 from sshfan_async.events import HostFinished, HostOutput
-from sshfan_async.running import standard_portal
 from sshfan_async.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
-    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self
-
-    from anyio.from_thread import BlockingPortal
 
     from sshfan_async.events import Event, Stream
     from sshfan_async.settings import Run
@@ -40,8 +36,8 @@ class BackgroundRun:
         self._rules = rules
         self._streams = streams
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._portal: AbstractContextManager[BlockingPortal] = standard_portal()
-        self._task: Future[None] | None = None
+        self._thread = threading.Thread(target=self._main, name="sshfan run")
+        self._error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._supervisor: Supervisor | None = None
         self._rollout: Rollout | None = None
@@ -52,14 +48,14 @@ class BackgroundRun:
         self._shown = 0
 
     def __enter__(self) -> Self:
-        self._task = self._portal.__enter__().start_task_soon(self._go)
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
-        self._portal.__exit__(None, None, None)
+        self._thread.join()
 
     @property
     def ended_by(self) -> str | None:
@@ -92,20 +88,27 @@ class BackgroundRun:
             self._shown += sum(len(event.data) for event in batch if isinstance(event, HostOutput))
             if self._held and self._told - self._shown <= _FULL // 4:
                 self._call(self._release)
-        assert self._task is not None
-        self._task.result()
+        if self._error is not None:
+            raise self._error
 
-    async def _go(self) -> None:
+    def _main(self) -> None:
         try:
-            watch_children()
-            self._rollout = Rollout(self._rules, len(self._run.targets), self._fanout())
-            supervisor = Supervisor(self._run, self._emit, followed=True, limiter=self._rollout.limiter)
-            self._loop, self._supervisor = asyncio.get_running_loop(), supervisor
-            if self._stopped:
-                supervisor.stop()
-            await supervisor.run()
+            # A standard loop, whatever loop policy is in force.
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+                runner.run(self._go())
+        except BaseException as error:
+            self._error = error
         finally:
             self._events.put(None)
+
+    async def _go(self) -> None:
+        watch_children()
+        self._rollout = Rollout(self._rules, len(self._run.targets), self._fanout())
+        supervisor = Supervisor(self._run, self._emit, followed=True, limiter=self._rollout.limiter)
+        self._loop, self._supervisor = asyncio.get_running_loop(), supervisor
+        if self._stopped:
+            supervisor.stop()
+        await supervisor.run()
 
     def _fanout(self) -> int:
         fanout = self._run.limits.fanout

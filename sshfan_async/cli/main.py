@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -72,6 +71,8 @@ def _guarded(arguments: Sequence[str]) -> int:
         raise
     except Exception as error:
         if debug:
+            import traceback
+
             traceback.print_exc()
         else:
             say(f"sshfan: {_explanation(error)}")

@@ -11,11 +11,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from anyio.lowlevel import RunVar
-
 from sshfan_async.child import Child
 from sshfan_async.launch import Client, target_argv
 from sshfan_async.outcome import Phase, Phases, Status
+from sshfan_async.spawning import spawn_gate
 from sshfan_async.sshlog import Ending, SshLog, phases, strip_diagnostics
 
 if TYPE_CHECKING:
@@ -31,14 +30,12 @@ if TYPE_CHECKING:
     from sshfan_async.source import Source
     from sshfan_async.targets import Target
 
-__all__ = ["Attempt", "Ended", "Equipment", "never_started", "not_started", "spawn_gate"]
+__all__ = ["Attempt", "Ended", "Equipment", "never_started", "not_started"]
 
 # Being out of these passes as other programs end.
 _SCARCE = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 _ENDED = frozenset({Status.OK, Status.FAILED, Status.SIGNALLED})
-
-_spawning: RunVar[asyncio.Lock] = RunVar("sshfan_async.spawning")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +128,7 @@ class Attempt:
         None where it was stopped before the launch.
         """
         try:
-            async with spawn_gate():
+            async with spawn_gate().turn():
                 if self._cause is not None:
                     return None
                 started_at = time.time()
@@ -333,19 +330,6 @@ def _remote(ending: Ending, child: Child) -> Remote:
     if reports is not None and reports.ended:
         return "ended"
     return "left" if reports is None or reports.left or reports.watched is False else "unknown"
-
-
-def spawn_gate() -> asyncio.Lock:
-    """Return the lock of the running loop that whoever starts a child holds.
-
-    A spawn blocks the loop until exec (python/cpython#146181), so spawns go one by one, each of which takes turns of
-    the loop: whatever else the application does there goes on in between.
-    """
-    gate = _spawning.get(None)
-    if gate is None:
-        gate = asyncio.Lock()
-        _spawning.set(gate)
-    return gate
 
 
 def _after(since: float, seconds: float | None) -> float:

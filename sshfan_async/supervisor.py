@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
-from sshfan_async.attempt import Attempt, Ended, Equipment, never_started, not_started, spawn_gate
+from sshfan_async.attempt import Attempt, Ended, Equipment, never_started, not_started
 from sshfan_async.capture import Store
 from sshfan_async.child import DESCRIPTORS, ask_client
 from sshfan_async.descriptors import BUDGET, enlarge_table
@@ -28,6 +28,7 @@ from sshfan_async.readers import make_readers
 from sshfan_async.runlog import RunLog
 from sshfan_async.settings import OnStop
 from sshfan_async.source import Source, open_source
+from sshfan_async.spawning import spawn_gate
 from sshfan_async.watchdog import new_secret, wrap
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ class Supervisor:
                 host.stop()  # it got its place in the very turn of the loop in which the run was stopped
             host.begin(group)
             # Not further ahead than one: a host that waits for its spawn would only take memory.
-            async with gate:
+            async with gate.alone():
                 pass
 
     def leave(self, host: _Host, outcome: Outcome) -> None:
@@ -417,7 +418,7 @@ async def ask_version(path: str) -> Client:
     if key not in _clients:
         # The shield: a scope of anyio's cancels again in each turn of the loop, also whoever reaps a child.
         with anyio.CancelScope(shield=True):
-            async with spawn_gate():  # asking starts a child too; and who waits here finds the answer
+            async with spawn_gate().alone():  # asking starts a child too; and who waits here finds the answer
                 if key not in _clients:
                     _clients[key] = await ask_client(path, _VERSION_PATIENCE)
     return _clients[key]

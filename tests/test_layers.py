@@ -32,6 +32,7 @@ LAYERS = (
     "child",
     "pacing",
     "runlog",
+    "spawning",
     "attempt",
     "supervisor",
     "report",

@@ -8,12 +8,13 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sshfan_async.attempt import Ended, not_started, spawn_gate
+from sshfan_async.attempt import Ended, not_started
 from sshfan_async.child import Child
 from sshfan_async.fleet.tasks import completed
 from sshfan_async.launch import master_argv
 from sshfan_async.mux import Connection, MuxError, open_connection
 from sshfan_async.outcome import Phases, Status
+from sshfan_async.spawning import spawn_gate
 from sshfan_async.sshlog import Ending, SshLog, phases
 from sshfan_async.sshlog.ending import printable
 
@@ -64,7 +65,7 @@ class Master:
         started_at = time.time()
         try:
             with self._equipment.keeper.socket_path() as self._path:
-                async with spawn_gate():
+                async with spawn_gate().turn():
                     await self._started()
                 ending, clock = await self._reach()
         except OSError as error:

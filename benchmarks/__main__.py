@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import cold, engine, lines, log, machine, output, plot, polling, startup, table, warm
+from benchmarks import cold, engine, lines, log, machine, output, plot, polling, startup, table, warm, wrapper
 from benchmarks.measure import Options, RunFailed
 from benchmarks.results import Result
 from sshfan_async.errors import SshfanError
@@ -18,6 +18,7 @@ _BENCHMARKS = {
     "startup": startup.run,
     "polling": polling.run,
     "log": log.run,
+    "wrapper": wrapper.run,
     "cold": cold.run,
     "output": output.run,
     "lines": lines.run,

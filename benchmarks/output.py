@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Options, RunFailed, column, interleave, over
+from benchmarks.measure import Figures, Options, RunFailed, column, interleave, over
 from benchmarks.peers import peers
 from sshfan_async.testing import SshdFleet
 
@@ -18,28 +18,56 @@ _MIB = 1 / 2**20
 _LINE = "0123456789" * 6
 _SHAPES = ((20, 20_000_000), (200, 65_536))
 _QUICK = ((2, 100_000),)
+_BULK = 20, 200_000_000
+_QUICK_BULK = 2, 100_000
+_BULK_BESIDE = ("fan_out", "xargs")
+_BULK_MEMORY = 120
 
 
 def run(options: Options, result: Result) -> None:
     for hosts, size in _QUICK if options.quick else _SHAPES:
         _shape(options, result, hosts if options.hosts is None else options.hosts, size)
+    _bulk(options, result, *(_QUICK_BULK if options.quick else _BULK))
 
 
 def _shape(options: Options, result: Result, hosts: int, size: int) -> None:
+    about, series = _measured(options, result, hosts, size, beside=None)
+    ours = series["fan_out"]
+    for name, runs in series.items():
+        if name != "fan_out":
+            result.add(f"{about}: wall, fan_out / {name}", over(ours, runs, "wall"))
+    _context(result, series, about, hosts * size)
+
+
+def _bulk(options: Options, result: Result, hosts: int, size: int) -> None:
+    """More than the memory for outputs takes by far: what we keep whole, xargs passes on."""
+    about, series = _measured(options, result, hosts, size, beside=_BULK_BESIDE)
+    ours = series["fan_out"]
+    result.add(f"{about}: throughput, fan_out / xargs -P", over(series["xargs"], ours, "wall"), at_least=1)
+    result.add(f"{about}: our peak memory", column(ours, "peak", _MIB), "MiB", at_most=_BULK_MEMORY)
+    _context(result, series, about, hosts * size)
+
+
+def _measured(
+    options: Options, result: Result, hosts: int, size: int, *, beside: tuple[str, ...] | None
+) -> tuple[str, dict[str, list[Figures]]]:
+    """Run `beside`, or all peers; each must give every byte."""
     with SshdFleet(hosts, sshd_options={"KexAlgorithms": "curve25519-sha256"}) as fleet:
-        contenders = peers(fleet, f"yes {_LINE} | head -c {size}", _FANOUT, result, libraries=True)
+        contenders = peers(fleet, f"yes {_LINE} | head -c {size}", _FANOUT, result, libraries=beside is None)
+        if beside is not None:
+            contenders = {name: contenders[name] for name in beside}
         about = f"{hosts} hosts x {size / 1000:,.0f} kB"
         series = interleave(contenders, options, f"output, {about}")
     for name, runs in series.items():
         for figures in runs:
             if figures["bytes"] < hosts * size:
                 raise RunFailed(f"{name} gave {figures['bytes']:,} of {hosts * size:,} bytes")
-    ours = series["fan_out"]
+    return about, series
+
+
+def _context(result: Result, series: dict[str, list[Figures]], about: str, size: int) -> None:
     for name, runs in series.items():
-        if name != "fan_out":
-            result.add(f"{about}: wall, fan_out / {name}", over(ours, runs, "wall"))
-    for name, runs in series.items():
-        rates = [hosts * size / 1e6 / seconds for seconds in column(runs, "wall")]
+        rates = [size / 1e6 / seconds for seconds in column(runs, "wall")]
         result.add(f"{about}: throughput, {name}", rates, "MB/s")
         result.add(f"{about}: peak memory of its own process, {name}", column(runs, "peak", _MIB), "MiB")
         result.add(f"{about}: CPU with children, {name}", column(runs, "cpu"), "s")

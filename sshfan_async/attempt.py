@@ -233,7 +233,7 @@ class Attempt:
         if self._cause is not None:
             return
         clocks, flow, launched_at = self._equipment.run.clocks, self._equipment.flow, self._child.launched_at
-        sent_at = launched_at if self.log.stamps.silent else self.log.sent_at
+        sent_at = launched_at if self.log.silent else self.log.sent_at
         if sent_at is None:
             self._clock, at = "connect_timeout", _after(launched_at, clocks.connect_timeout)
         else:

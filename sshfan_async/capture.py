@@ -6,6 +6,7 @@ loop never waits for a disk, and a fast host cannot fill our memory.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import tempfile
@@ -94,6 +95,8 @@ class _Spool:
 
     def move(self, descriptor: int, count: int, offset: int) -> None:
         """Write the next `count` bytes of a pipe that holds as many; read them also where they cannot be written."""
+        moved = self._splice(descriptor, count, offset)
+        count, offset = count - moved, offset + moved
         failure: OSError | None = None
         while count > 0:
             data = self._buffer[: os.readv(descriptor, [self._buffer[:count]])]
@@ -106,6 +109,16 @@ class _Spool:
                 offset += len(data)
         if failure is not None:
             raise failure
+
+    def _splice(self, descriptor: int, count: int, offset: int) -> int:
+        """Move what can be moved without a copy to us and back (splice(2), Linux); return how much that was."""
+        moved = 0
+        if hasattr(os, "splice"):
+            # Whatever is in its way, `move` meets it again, and tells.
+            with contextlib.suppress(OSError):
+                while moved < count:
+                    moved += os.splice(descriptor, self._descriptor, count - moved, offset_dst=offset + moved)
+        return moved
 
     def read(self, offset: int, count: int) -> bytes:
         pieces = []

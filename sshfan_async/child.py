@@ -40,7 +40,7 @@ DESCRIPTORS = 5
 """Descriptors of ours that a child takes while it lives: two outputs, two of its log pipe, and the loop's pidfd."""
 
 _CHUNK = 256 * 1024
-_PIPE_SIZE = 256 * 1024
+_PIPE_SIZE = 1024 * 1024
 _DEFAULT_PIPE = 64 * 1024
 _PREAMBLE = 8 * 1024
 
@@ -333,7 +333,7 @@ class Child:
         # the log that does not show it yet is not the command's: it is a banner, a jump host's, or ssh's own.
         if self.log.sent_at is None:
             self._read_log()
-        if self.log.sent_at is None and not self.log.stamps.silent:
+        if self.log.sent_at is None and not self.log.silent:
             self.preamble = (self.preamble + data)[-_PREAMBLE:]
             return None
         if self.reports is not None:

@@ -10,6 +10,7 @@ import random
 import shutil
 import time
 from collections import deque
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -84,6 +85,8 @@ class Supervisor:
         self._limiter = limiter
         self._pending = deque(run.targets.items())
         self._hosts: set[_Host] = set()
+        # One for all: a copy for each task is one more object a host, which every garbage collection walks over.
+        self._context = copy_context()
         self._launching = anyio.CancelScope()
         self._stopped = False
         self._flow = Flow(deadline=math.inf, followed=followed)
@@ -115,20 +118,27 @@ class Supervisor:
         deadline = self._run.clocks.deadline
         if deadline is not None:
             self._launching.deadline = self._flow.deadline = began + deadline
-        failure: Ending | None = None
         with contextlib.ExitStack() as shared:
-            async with asyncio.TaskGroup() as group:
-                try:
-                    with self._launching:
-                        try:
-                            equipment = await self._equip(shared)
-                        except OSError as error:
-                            failure = not_started(error, self._run.ssh)
-                        else:
-                            await self._launch_all(equipment, group, began)
-                finally:
-                    self._finish_pending(failure, time.monotonic() - began)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    await self._start_all(shared, group, began)
+            finally:
+                for host in tuple(self._hosts):
+                    host.conclude()  # its task was cancelled before its first step
         self.log.run_finished(time.monotonic() - began)
+
+    async def _start_all(self, shared: contextlib.ExitStack, group: asyncio.TaskGroup, began: float) -> None:
+        failure: Ending | None = None
+        try:
+            with self._launching:
+                try:
+                    equipment = await self._equip(shared)
+                except OSError as error:
+                    failure = not_started(error, self._run.ssh)
+                else:
+                    await self._launch_all(equipment, group, began)
+        finally:
+            self._finish_pending(failure, time.monotonic() - began)
 
     def _finish_pending(self, failure: Ending | None, queued: float) -> None:
         clock: Clock | None = "deadline" if time.monotonic() >= self._flow.deadline else None
@@ -198,7 +208,7 @@ class Supervisor:
             self._hosts.add(host)
             if self._stopped:
                 host.stop()  # it got its place in the very turn of the loop in which the run was stopped
-            host.begin(group)
+            group.create_task(host.run(), context=self._context)
             # Not further ahead than one: a host that waits for its spawn would only take memory.
             async with gate.alone():
                 pass
@@ -309,12 +319,14 @@ class _Host:
         if self._resting is not None:
             self._resting.cancel()
 
-    def begin(self, group: asyncio.TaskGroup) -> None:
-        """See the target to its outcome in a task of `group`, from a place that `enter` has got."""
-        # However the task ends, cancelled before its first step even, there is an outcome.
-        group.create_task(self._run()).add_done_callback(lambda _: self._conclude())
+    async def run(self) -> None:
+        """See the target to its outcome, from a place that `enter` has got; there is one however this ends."""
+        try:
+            await self._try_until_final()
+        finally:
+            self.conclude()
 
-    async def _run(self) -> None:
+    async def _try_until_final(self) -> None:
         supervisor, retries = self._supervisor, self._equipment.run.limits.retries
         while not self._stopped:
             supervisor.emit(HostStarted(self._target, self._name, self._attempts + 1))
@@ -336,7 +348,8 @@ class _Host:
             if not await self._rest(back_off, ended.peer):
                 return
 
-    def _conclude(self) -> None:
+    def conclude(self) -> None:
+        """Tell the outcome, and leave one's place."""
         last = self._last
         if last is None:
             last = Ended(ending=never_started(None), phases=Phases(queued=time.monotonic() - self._enqueued_at))

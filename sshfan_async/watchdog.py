@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Reports", "kill_message", "new_secret", "wrap"]
 
+# What takes the command from $6: as it is, or at the cost of a fork where something in it had to be encoded.
+_PLAIN = "_c=$6;"
+_DECODED = '_c=$(printf %bx "$6"); _c=${_c%x};'
+
 # $1 secret, $2 mode, $3 grace in tenths of a second, $4 bytes of standard input or -, $5 WATCH, $6 the command.
 # Names begin with _, for what the environment has would change with the variable. The shell gets $0 as from sshd.
 _LAUNCH = r"""
-_c=$(printf %bx "$6");
-_c=${_c%x};
 _w=unwatched;
 _s=;
 _own() {
@@ -135,8 +137,10 @@ def wrap(command: str, *, secret: str, on_stop: OnStop, grace: float, stdin_size
     where the command gets none.
     """
     size = "-" if stdin_size is None else str(stdin_size)
-    arguments = (secret, on_stop.value, str(round(grace * 10)), size, _one_line(_WATCH), _encoded(command))
-    quoted = " ".join(f"'{argument}'" for argument in (_one_line(_LAUNCH), "sshfan", *arguments))
+    encoded = _encoded(command)
+    launch = f"{_PLAIN if encoded == command else _DECODED} {_one_line(_LAUNCH)}"
+    arguments = (secret, on_stop.value, str(round(grace * 10)), size, _one_line(_WATCH), encoded)
+    quoted = " ".join(f"'{argument}'" for argument in (launch, "sshfan", *arguments))
     return f"exec /bin/sh -c {quoted}"
 
 

@@ -19,6 +19,8 @@ _LONGEST = 4096
 _KEPT = 400
 """Bytes kept of a message for the reason."""
 
+_NOTHING: frozenset[str] = frozenset()
+
 
 class SshLog:
     """One attempt's log: feed it as it comes, ask it at any time, end it once with ssh's return code.
@@ -75,7 +77,7 @@ class SshLog:
         self._asked_master = False
         self._over_master = False
         self._exit_status: int | None = None
-        self._saw = frozenset[str]()
+        self._saw = _NOTHING
         self._last = b""
         self._why = b""
         self._foreign = 0
@@ -103,6 +105,11 @@ class SshLog:
         return self._sent
 
     @property
+    def silent(self) -> bool:
+        """Whether nothing shows when the command left, as `Stamps.silent` says."""
+        return self._unseen or (self._at is None and not self._real)
+
+    @property
     def authenticated(self) -> bool:
         """Whether the server let us in."""
         return self._authenticated is not None
@@ -123,7 +130,7 @@ class SshLog:
             sent=self._sent,
             accepted=self._accepted,
             remote_end=self._remote_end,
-            silent=self._unseen or (self._at is None and not self._real),
+            silent=self.silent,
         )
 
     def phase(self) -> Phase:

@@ -1,0 +1,48 @@
+"""What the clean-up wrapper costs on a host: a command as a login shell gets it with on_stop="kill", and as it is."""
+
+from __future__ import annotations
+
+import subprocess
+from functools import partial
+from typing import TYPE_CHECKING
+
+from benchmarks.contenders.usage import Usage
+from benchmarks.measure import Figures, Options, interleave
+from sshfan_async.settings import OnStop
+from sshfan_async.watchdog import new_secret, wrap
+
+if TYPE_CHECKING:
+    from benchmarks.results import Result
+
+__all__ = ["run"]
+
+_COMMANDS = 100
+_MS = 1000.0
+# The second must be encoded for its quotes, and decoded there.
+_SHAPES = {"a plain command": "true", "a command with quotes": "true 'it'"}
+
+
+def run(options: Options, result: Result) -> None:
+    count = 5 if options.quick else _COMMANDS
+    for shape, command in _SHAPES.items():
+        wrapped = wrap(command, secret=new_secret(), on_stop=OnStop.KILL, grace=10, stdin_size=None)
+        contenders = {"plain": partial(_repeat, command, count), "wrapped": partial(_repeat, wrapped, count)}
+        series = interleave(contenders, options, f"wrapper, {shape}")
+        for key, about in (("cpu", "CPU"), ("wall", "time")):
+            pairs = zip(series["wrapped"], series["plain"], strict=True)
+            added = [_MS * (a[key] - b[key]) / count for a, b in pairs]
+            result.add(f"{shape}: {about} that the wrapper adds on a host", added, "ms", at_most=3)
+
+
+def _repeat(command: str, count: int) -> Figures:
+    with Usage() as usage:
+        for _ in range(count):
+            # As sshd runs it: by the login shell, in a session of its own.
+            subprocess.run(
+                ["/bin/sh", "-c", command],
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+    return usage.figures

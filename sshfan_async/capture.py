@@ -24,6 +24,9 @@ __all__ = ["Capture", "Spilled", "Store"]
 _SMALL = 1024 * 1024
 """Bytes up to which an output in memory becomes one piece."""
 
+_IOV_MAX = 1024
+"""Pieces that one pwritev(2) takes."""
+
 _BUFFER = 256 * 1024
 _PIECE = 1024 * 1024
 
@@ -93,6 +96,16 @@ class _Spool:
             written = os.pwrite(self._descriptor, view, offset)
             view, offset = view[written:], offset + written
 
+    def write_all(self, pieces: list[bytes], offset: int) -> None:
+        """Write `pieces` one behind the other."""
+        for start in range(0, len(pieces), _IOV_MAX):
+            some = pieces[start : start + _IOV_MAX]
+            size = sum(map(len, some))
+            written = os.pwritev(self._descriptor, some, offset) if hasattr(os, "pwritev") else 0
+            if written < size:
+                self.write(memoryview(b"".join(some))[written:], offset + written)
+            offset += size
+
     def move(self, descriptor: int, count: int, offset: int) -> None:
         """Write the next `count` bytes of a pipe that holds as many; read them also where they cannot be written."""
         moved = self._splice(descriptor, count, offset)
@@ -141,7 +154,18 @@ def _temporary_file() -> int:
 class Capture:
     """The bytes of one output of one child, in order; what is beyond its limit is counted and thrown away."""
 
-    __slots__ = ("_chunks", "_extents", "_limit", "_spool", "_store", "_writing", "dropped", "failure", "kept")
+    __slots__ = (
+        "_chunks",
+        "_extents",
+        "_limit",
+        "_queue",
+        "_spool",
+        "_store",
+        "_writing",
+        "dropped",
+        "failure",
+        "kept",
+    )
 
     def __init__(self, store: Store, limit: int | None) -> None:
         self._store = store
@@ -150,13 +174,17 @@ class Capture:
         self._spool: _Spool | None = None
         self._extents: array[int] | None = None
         self._writing: tuple[Future[None], int] | None = None
+        self._queue: list[bytes] | None = None
         self.kept = 0
         self.dropped = 0
         self.failure: OSError | None = None
         """Why output could not be kept."""
 
     def write(self, data: bytes) -> Future[None] | None:
-        """Keep `data`, as far as the limit allows. Where it goes to the file, return when it is written."""
+        """Keep `data`, as far as the limit allows. Where it goes to the file, return when it is written.
+
+        What comes before that waits, in memory, for `flush`, which is due then.
+        """
         if self._limit is not None and self.kept + len(data) > self._limit:
             room = self._limit - self.kept
             self.dropped += len(data) - room
@@ -172,7 +200,21 @@ class Capture:
             self._chunks.append(data)
             self.kept += len(data)
             return None
+        if self._queue is not None or (self._writing is not None and not self._writing[0].done()):
+            if self._queue is None:
+                self._queue = []
+            self._queue.append(data)
+            self.kept += len(data)
+            return None
         return self._spill(len(data), lambda spool, offset: spool.write(data, offset))
+
+    def flush(self) -> Future[None] | None:
+        """Write what has come since the last write began; return when that is written, None where nothing came."""
+        self._end_writing()
+        pieces, size = self._take_queue()
+        if size == 0:
+            return None
+        return self._spill(size, lambda spool, offset: spool.write_all(pieces, offset))
 
     @property
     def in_file(self) -> bool:
@@ -186,19 +228,40 @@ class Capture:
         """
         if self._limit is not None:
             count = min(count, self._limit - self.kept)
+        self.settle()
         return self._spill(count, lambda spool, offset: spool.move(descriptor, count, offset))
 
     def settle(self) -> None:
         """Wait until all is written that has been given to the file."""
+        self._end_writing()
+        pieces, size = self._take_queue()
+        if size > 0:
+            assert self._spool is not None
+            offset = self._spool.reserve(size)
+            self._extend(offset, size)
+            try:
+                self._spool.write_all(pieces, offset)
+            except OSError as error:
+                self._give_up(error, size)
+
+    def _take_queue(self) -> tuple[list[bytes], int]:
+        """Return what waits, no longer counted as kept, and its size; nothing where it cannot be written any more."""
+        pieces, self._queue = self._queue or [], None
+        size = sum(map(len, pieces))
+        self.kept -= size
+        if self.failure is not None:
+            self.dropped += size
+            return [], 0
+        return pieces, size
+
+    def _end_writing(self) -> None:
         if self._writing is not None:
             writing, count = self._writing
             self._writing = None
             try:
                 writing.result()
             except OSError as error:
-                assert self._extents is not None
-                self._extents[-1] -= count
-                self._fail(error, count)
+                self._give_up(error, count)
 
     def clear(self) -> None:
         """Forget what was kept: it was not the command's."""
@@ -216,26 +279,37 @@ class Capture:
         return b"".join(chunks)
 
     def _spill(self, count: int, put: Callable[[_Spool, int], None]) -> Future[None] | None:
-        self.settle()
-        self.kept += count
+        self._end_writing()
         try:
             self._spool, offset, writing = self._store.spill(count, put)
         except OSError as error:
-            self._fail(error, count)
+            self._fail(error)
+            self.dropped += count
             return None
+        self._extend(offset, count)
+        self._writing = writing, count
+        return writing
+
+    def _extend(self, offset: int, count: int) -> None:
+        """The next `count` bytes are those at `offset` in the file, once they are written."""
+        self.kept += count
         if self._extents is None:
             self._extents = array("Q")
         if len(self._extents) > 0 and self._extents[-2] + self._extents[-1] == offset:
             self._extents[-1] += count
         else:
             self._extents.extend((offset, count))
-        self._writing = writing, count
-        return writing
 
-    def _fail(self, error: OSError, count: int) -> None:
-        self.failure = error.with_traceback(None)  # its frames would keep this capture, and the file
+    def _give_up(self, error: OSError, count: int) -> None:
+        """The last `count` bytes of what was given to the file are not there."""
+        assert self._extents is not None
+        self._extents[-1] -= count
         self.kept -= count
         self.dropped += count
+        self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        self.failure = error.with_traceback(None)  # its frames would keep this capture, and the file
 
 
 class Spilled:
@@ -262,7 +336,7 @@ class Spilled:
 
     def read(self) -> bytes:
         """Return all of it."""
-        return b"".join(self._pieces(self.size))
+        return b"".join(self._pieces(max(1, self.size)))
 
     def open(self) -> BinaryIO:
         """Return a new binary stream over it, at its start."""

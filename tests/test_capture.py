@@ -5,6 +5,7 @@ import os
 import pickle
 import resource
 import tempfile
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sshfan_async import capture as capture_module
 from sshfan_async.capture import Capture, Spilled, Store
 
 if TYPE_CHECKING:
@@ -192,4 +194,58 @@ def test_no_place_for_a_temporary_file_is_told(monkeypatch: pytest.MonkeyPatch) 
         capture.write(data)
     assert (capture.value(), capture.dropped) == (b"abc", 3)
     assert isinstance(capture.failure, FileNotFoundError)
+    store.close()
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """What the disk waits for before it takes a first piece."""
+    go = threading.Event()
+    write = capture_module._Spool.write
+
+    def slow(self: capture_module._Spool, data: bytes | memoryview, offset: int) -> None:
+        assert go.wait(10)
+        write(self, data, offset)
+
+    monkeypatch.setattr(capture_module._Spool, "write", slow)
+    yield go
+    go.set()
+
+
+def test_what_comes_while_the_disk_is_busy_waits_for_nobody_and_keeps_its_place(disk: threading.Event) -> None:
+    store = Store(0)
+    capture = store.capture(None)
+    first = capture.write(b"abc")
+    assert first is not None
+    assert capture.write(b"def") is None
+    disk.set()
+    first.result()
+    assert capture.write(b"ghi") is None
+    rest = capture.flush()
+    assert rest is not None
+    rest.result()
+    assert capture.flush() is None
+    assert capture.write(b"jkl") is not None
+    assert (read(capture), capture.kept) == (b"abcdefghijkl", 12)
+    store.close()
+
+
+def test_what_waits_when_the_disk_fails_is_counted_as_dropped(
+    disk: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = Store(0)
+    capture = store.capture(None)
+    first = capture.write(b"abc")
+    capture.write(b"defg")
+    monkeypatch.setattr(os, "pwrite", full)
+    disk.set()
+    assert first is not None
+    with pytest.raises(OSError, match="No space left"):
+        first.result()
+    assert capture.flush() is None
+    assert (read(capture), capture.kept, capture.dropped) == (b"", 0, 7)
+    assert capture.failure is not None
     store.close()

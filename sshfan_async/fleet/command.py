@@ -199,7 +199,7 @@ class HostCommand:
         if stream == "stdout":
             if self._stdout is None:
                 self._stdout = self._run.store.capture(self._run.run.limits.max_output)
-            self._hold(self._stdout.write(data))
+            self._hold(self._stdout, self._stdout.write(data))
         else:
             self._take_stderr(data)
 
@@ -213,14 +213,25 @@ class HostCommand:
     def _keep_stderr(self, data: bytes) -> None:
         if self._stderr is None:
             self._stderr = self._run.store.capture(self._run.run.limits.max_output)
-        self._hold(self._stderr.write(data))
+        self._hold(self._stderr, self._stderr.write(data))
 
-    def _hold(self, written: Future[None] | None) -> None:
+    def _hold(self, capture: Capture, written: Future[None] | None) -> None:
+        """Grant the host nothing further until all that `capture` has got is in its file."""
         if written is not None:
             assert self._channel is not None
             loop, channel = asyncio.get_running_loop(), self._channel
             channel.hold()
-            written.add_done_callback(lambda _: loop.call_soon_threadsafe(channel.release))
+            written.add_done_callback(lambda _: loop.call_soon_threadsafe(self._written, capture, channel))
+
+    def _written(self, capture: Capture, channel: Channel) -> None:
+        if self._ended:
+            channel.release()
+            return
+        further = capture.flush()
+        if further is None:
+            channel.release()
+        else:
+            self._hold(capture, further)
 
     def writable(self) -> None:
         """Give the command more of its standard input; a watchdog hears us through what follows."""

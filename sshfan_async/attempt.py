@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sshfan_async.source import Source
     from sshfan_async.targets import Target
 
-__all__ = ["Attempt", "Ended", "Equipment", "never_started", "not_started"]
+__all__ = ["Attempt", "Ended", "Equipment", "failed_here", "never_started", "not_started"]
 
 # Being out of these passes as other programs end.
 _SCARCE = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
@@ -265,8 +265,10 @@ class Attempt:
         stdout, stderr = child.stdout.value(), _own(child.stderr.value(), ending)
         failure = child.stdout.failure or child.stderr.failure
         if failure is not None:
-            reason = f"its output cannot be kept: {failure.strerror or failure}; {ending.reason}"
-            ending = replace(ending, status=Status.LOCAL, reason=reason)
+            ending = failed_here(ending, f"its output cannot be kept: {failure.strerror or failure}")
+        if child.input_failure is not None:
+            why = child.input_failure.strerror or child.input_failure
+            ending = failed_here(ending, f"its standard input cannot be read to its end: {why}")
         queued = child.launched_at - self._enqueued_at
         return Ended(
             ending=ending,
@@ -311,6 +313,12 @@ def _own(kept: bytes | Spilled, ending: Ending) -> bytes | Spilled:
         return strip_diagnostics(kept, ending)
     tail = kept.tail(_TAIL)
     return kept.without_last(len(tail) - len(strip_diagnostics(tail, ending)))
+
+
+def failed_here(ending: Ending, why: str) -> Ending:
+    """Say that something failed on this machine, whatever became of the command."""
+    reason = f"{why}; {ending.reason}" if ending.reason else why
+    return replace(ending, status=Status.LOCAL, reason=reason)
 
 
 def _with_wrapper(ending: Ending, child: Child) -> Ending:

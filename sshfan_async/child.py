@@ -82,6 +82,7 @@ class Child:
         "_stdin_at",
         "_stdout",
         "ended_at",
+        "input_failure",
         "launched_at",
         "log",
         "preamble",
@@ -107,6 +108,8 @@ class Child:
         self.returncode: int | None = None
         self.reports: Reports | None = None
         """What a wrapped command's watchdog says; None for a command that is sent as it is."""
+        self.input_failure: OSError | None = None
+        """Why the command got only a part of its standard input."""
         self.stopped = False
         """Whether we told the watchdog, or signalled the child, while it lived."""
         self._stdin_at = 0
@@ -355,7 +358,7 @@ class Child:
         assert self._source is not None
         try:
             if not self._given():
-                data = self._source.read_at(self._stdin_at, _CHUNK)
+                data = self._next_input()
                 if not data:
                     self._close_stdin()  # a file that has shrunk since: this is its end now
                     return
@@ -370,6 +373,14 @@ class Child:
             # A watchdog hears us through what follows.
             if self.reports is None or self.reports.watched is False:
                 self._close_stdin()
+
+    def _next_input(self) -> bytes | memoryview:
+        assert self._source is not None
+        try:
+            return self._source.read_at(self._stdin_at, _CHUNK)
+        except OSError as error:
+            self.input_failure = error.with_traceback(None)
+            return b""
 
     def _close_stdin(self) -> None:
         if self._stdin >= 0:

@@ -2,21 +2,22 @@ from __future__ import annotations
 
 import asyncio
 import bz2
+import errno
 import gzip
 import io
 import os
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 from processes import descriptors, until
 
-from sshfan_async import fan_out
-from sshfan_async.source import open_source
+from sshfan_async import Fleet, Status, fan_out
+from sshfan_async.source import _File, open_source
 from sshfan_async.stdin import check_input
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sshfan_async import Ssh
@@ -216,6 +217,42 @@ async def test_thread_that_copies_a_pipe_ends_with_the_run() -> None:
             await until(lambda: not temporary_files(), "the temporary file is closed")
     finally:
         os.close(writer)
+
+
+@pytest.fixture
+def half_readable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[BinaryIO]:
+    """A file on a disk that fails behind the first 100,000 bytes."""
+    read_at = _File.read_at
+
+    def failing(self: _File, offset: int, count: int) -> bytes:
+        if offset >= 100_000:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read_at(self, offset, min(count, 100_000 - offset))
+
+    monkeypatch.setattr(_File, "read_at", failing)
+    (tmp_path / "data").write_bytes(bytes(1_000_000))
+    with (tmp_path / "data").open("rb") as file:
+        yield file
+
+
+@pytest.mark.parametrize("on_stop", ["leave", "kill"])
+async def test_file_that_cannot_be_read_to_its_end_is_a_failure_here(
+    fleet: SshdFleet, half_readable: BinaryIO, on_stop: Any
+) -> None:
+    report = await fan_out("node001", "wc -c", stdin=half_readable, on_stop=on_stop, timeout=20, ssh=fleet.ssh)
+    outcome = report["node001"]
+    assert (outcome.status, outcome.sent, outcome.exit_code) == (Status.LOCAL, True, 0)
+    assert outcome.reason == "its standard input cannot be read to its end: Input/output error"
+    assert int(outcome.stdout) == 100_000
+
+
+@pytest.mark.parametrize("on_stop", ["leave", "always"])
+async def test_over_a_fleet_too(fleet: SshdFleet, half_readable: BinaryIO, on_stop: Any) -> None:
+    async with Fleet("node001", ssh=fleet.ssh) as warm:
+        outcome = (await warm.run("wc -c", stdin=half_readable, on_stop=on_stop, timeout=20))["node001"]
+    assert (outcome.status, outcome.sent, outcome.exit_code) == (Status.LOCAL, True, 0)
+    assert outcome.reason == "its standard input cannot be read to its end: Input/output error"
+    assert int(outcome.stdout) == 100_000
 
 
 async def test_file_that_shrinks_while_it_is_sent_ends_where_it_ends_now(

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from sshfan_async.attempt import failed_here
 from sshfan_async.outcome import Outcome, Phase, Phases, Status
 from sshfan_async.settings import OnStop
 from sshfan_async.sshlog import Ending
@@ -58,9 +59,11 @@ class HostCommand:
         "_attempts",
         "_cause",
         "_channel",
+        "_cut_short",
         "_ended",
         "_exit_code",
         "_given",
+        "_input_failure",
         "_link",
         "_refusal",
         "_reports",
@@ -90,6 +93,9 @@ class HostCommand:
         self._answered = False
         self._reports: Reports | None = None
         self._given = 0
+        self._cut_short = False
+        """Whether the source has ended, or failed, before its size."""
+        self._input_failure: OSError | None = None
         self._stdout: Capture | None = None
         self._stderr: Capture | None = None
         self._ended = False
@@ -237,14 +243,25 @@ class HostCommand:
         """Give the command more of its standard input; a watchdog hears us through what follows."""
         channel, source = self._channel, self._run.source
         assert channel is not None
-        if source is not None and not self._ended:
+        if source is not None and not self._ended and not self._cut_short:
             while self._given < source.size:
-                count = channel.write(source.read_at(self._given, _CHUNK))
+                data = self._next_input(source)
+                if not data:
+                    self._cut_short = True
+                    break
+                count = channel.write(data)
                 if count == 0:
                     return
                 self._given += count
-        if self._reports is None or self._reports.watched is False:
+        if self._reports is None or self._reports.watched is False or self._cut_short:
             channel.write_eof()
+
+    def _next_input(self, source: Source) -> bytes | memoryview:
+        try:
+            return source.read_at(self._given, _CHUNK)
+        except OSError as error:
+            self._input_failure = error.with_traceback(None)
+            return b""
 
     def exited(self, code: int) -> None:
         """The command has exited."""
@@ -350,19 +367,21 @@ class HostCommand:
             phases = Phases(queued=sent_at - self._run.began, run=ended_at - sent_at)
         stdout, stdout_dropped, failure = _kept(self._stdout)
         stderr, stderr_dropped, failed_too = _kept(self._stderr)
-        status, reason = ending.status, ending.reason
         if failure is not None or failed_too is not None:
             error = failure or failed_too
             assert error is not None
-            status, reason = Status.LOCAL, f"its output cannot be kept: {error.strerror or error}; {reason}"
+            ending = failed_here(ending, f"its output cannot be kept: {error.strerror or error}")
+        if self._input_failure is not None:
+            why = self._input_failure.strerror or self._input_failure
+            ending = failed_here(ending, f"its standard input cannot be read to its end: {why}")
         if clock is None and self._cause is not None and self._cause != "stop":
             clock = self._cause
         outcome = Outcome(
             target=self._link.target,
             host=self._link.name,
-            status=status,
+            status=ending.status,
             exit_code=ending.exit_code,
-            signal=self._signal if status is Status.SIGNALLED else None,
+            signal=self._signal if ending.status is Status.SIGNALLED else None,
             phases=phases,
             started_at=self._started_at,
             attempts=self._attempts,
@@ -370,7 +389,7 @@ class HostCommand:
             clock=clock,
             phase=ending.phase,
             remote=self._remote(ending),
-            reason=reason,
+            reason=ending.reason,
             stdout_dropped=stdout_dropped,
             stderr_dropped=stderr_dropped,
             stdout_kept=stdout,

@@ -44,6 +44,9 @@ _PIPE_SIZE = 1024 * 1024
 _DEFAULT_PIPE = 64 * 1024
 _PREAMBLE = 8 * 1024
 
+_AGAIN = 0.2
+"""Seconds after which a child that has not ended gets a second TERM."""
+
 _WATCHDOG_SLACK = 2.0
 """Seconds for our word to get there, and for the watchdog's answer, beyond its grace."""
 
@@ -223,8 +226,7 @@ class Child:
         if self._tell_watchdog():
             await self._reaped(grace + _WATCHDOG_SLACK)
         if self.ended_at is None:
-            self._signal(signal.SIGTERM)
-            await self._reaped(grace)
+            await self._terminate(grace)
         if self.ended_at is None:
             self._signal(signal.SIGKILL)
             await self._reaped(None)
@@ -233,6 +235,21 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
         assert self.returncode is not None
         return self.returncode
+
+    async def _terminate(self, grace: float) -> None:
+        """Send TERM to the process group and wait for the child's end, for at most `grace` seconds.
+
+        Before 9.6 ssh looks whether a signal has come and then begins to wait for its connection (clientloop.c:
+        client_loop; openssh-portable a612b93de): one that comes in between is not seen until something else happens.
+        So ssh, but not what it has started, gets a second one.
+        """
+        self._signal(signal.SIGTERM)
+        await self._reaped(min(grace, _AGAIN))
+        if self.ended_at is None and grace > _AGAIN:
+            with contextlib.suppress(ProcessLookupError):
+                if not self._has_exited():
+                    os.kill(self.pid, signal.SIGTERM)
+            await self._reaped(grace - _AGAIN)
 
     async def _reaped(self, patience: float | None) -> None:
         """Wait for the exit for at most `patience` seconds, whoever cancels us: the child comes first."""

@@ -110,6 +110,24 @@ async def test_frozen_child_is_killed() -> None:
     assert await child.stop(0.1) == -signal.SIGKILL
 
 
+async def test_child_that_has_missed_the_first_signal_gets_another() -> None:
+    # As ssh before 9.6 does, where TERM comes between its look for one and its wait for the network.
+    child = await start("sh", "-c", "trap 'trap - TERM' TERM; echo ready; while :; do sleep 0.01; done")
+    await until(lambda: child.stdout.kept)
+    began = time.monotonic()
+    assert await child.stop(10) == -signal.SIGTERM
+    assert time.monotonic() - began < 5
+
+
+async def test_second_signal_is_not_for_what_the_child_has_started() -> None:
+    started = "trap 'echo told' TERM; echo ready; while :; do sleep 0.01; done"
+    child = await start("sh", "-c", 'trap : TERM; sh -c "$0" & while :; do wait; done', started)
+    await until(lambda: child.stdout.kept)
+    await child.stop(0.6)
+    value = child.stdout.value()
+    assert value == b"ready\ntold\n"
+
+
 async def test_stop_returns_only_when_the_child_is_reaped_however_often_it_is_cancelled() -> None:
     child = await start("sh", "-c", "trap 'sleep 0.3; exit 9' TERM; echo ready; while :; do sleep 0.01; done")
     await until(lambda: child.stdout.kept)

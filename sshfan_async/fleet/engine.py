@@ -149,8 +149,7 @@ class Engine:
             await completed(asyncio.wait([run.ended for run in self._runs]))
         for link in self._links.values():
             link.stop_connecting()
-        for link in self._links.values():
-            await completed(link.close())
+        await completed(asyncio.gather(*(link.close() for link in self._links.values())))
         equipment, self._equipment = self._equipment, None
         if equipment is not None:
             await completed(equipment.keeper.close())

@@ -28,17 +28,13 @@ _PLAIN = "_c=$6;"
 _DECODED = '_c=$(printf %bx "$6"); _c=${_c%x};'
 
 # $1 secret, $2 mode, $3 grace in tenths of a second, $4 bytes of standard input or -, $5 WATCH, $6 the command.
+# OpenSSH made us the leader of a session, and so of a process group; other servers may not have.
 # Names begin with _, for what the environment has would change with the variable. The shell gets $0 as from sshd.
 _LAUNCH = r"""
 _w=unwatched;
 _s=;
-_own() {
-  { read -r _l </proc/$$/stat; } 2>/dev/null || return 0;
-  set -- ${_l##*) };
-  [ "$3" = $$ ] || [ "$4" = $$ ];
-};
 if command -v setsid >/dev/null 2>&1; then
-  _own || _s=setsid;
+  kill -0 -$$ 2>/dev/null || _s=setsid;
   case $4 in
     -) _w=watched;;
     *) _d=$(mktemp -d "${TMPDIR:-/tmp}/sshfan.XXXXXXXX" 2>/dev/null) && {

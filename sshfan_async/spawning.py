@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SpawnGate", "spawn_gate"]
 
-_NOTABLE = 0.002
-"""Seconds for which a spawn may wait without a rest."""
+_NOTABLE = 0.003
+"""Seconds that a spawn takes on an idle machine too, where this process has thousands of descriptors."""
 _REST = 2.0
-"""A rest is so many times as long as the wait before it: the loop is free for two thirds of the time at least."""
+"""A rest is so many times as long as what the spawn waited beyond that."""
 
 _gates: RunVar[SpawnGate] = RunVar("sshfan_async.spawn_gate")
 
@@ -44,7 +44,7 @@ class SpawnGate:
         finally:
             waited = time.monotonic() - began - (time.thread_time() - worked)
             if waited > _NOTABLE:
-                asyncio.get_running_loop().call_later(_REST * waited, self._lock.release)
+                asyncio.get_running_loop().call_later(_REST * (waited - _NOTABLE), self._lock.release)
             else:
                 self._lock.release()
 

@@ -3,7 +3,7 @@
 A spawn blocks the loop until the child has called exec (vfork(2); python/cpython#146181): 0.3 ms on an idle machine.
 Where more processes want to run than there are CPUs, our own ssh children among them, the new one waits for its turn
 on a CPU, 10 to 50 ms, and the loop with it. To start another one at once would only lengthen that queue; and as the
-machine has enough to do meanwhile, a rest costs the run nothing.
+machine has enough to do meanwhile, a rest costs the run next to nothing (1 to 4 % with 200 hosts on two CPUs).
 """
 
 from __future__ import annotations

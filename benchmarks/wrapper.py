@@ -18,8 +18,8 @@ __all__ = ["run"]
 
 _COMMANDS = 100
 _MS = 1000.0
-# The second must be encoded for its quotes, and decoded there.
-_SHAPES = {"a plain command": "true", "a command with quotes": "true 'it'"}
+# In the second, what single quotes do not keep stands outside them; its lines are joined there.
+_SHAPES = {"a plain command": "true", "two lines with quotes": "true 'it'\n:"}
 
 
 def run(options: Options, result: Result) -> None:

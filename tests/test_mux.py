@@ -416,6 +416,12 @@ MESSAGES = st.one_of(
 )
 
 
+def receive(connection: Connection, data: bytes) -> None:
+    """Hand over `data` as asyncio does."""
+    connection.get_buffer(-1)[: len(data)] = data
+    connection.buffer_updated(len(data))
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(
     messages=st.lists(MESSAGES, max_size=12), cuts=st.lists(st.integers(0, 400), max_size=6), greeted=st.booleans()
@@ -427,7 +433,7 @@ async def test_no_bytes_do_more_than_end_the_connection(
     connection._transport = wire  # type: ignore[assignment]
     sessions = []
     if greeted:
-        connection.data_received(HELLO + READY)
+        receive(connection, HELLO + READY)
         for _ in range(2):
             session = Session("true")
             session.channel = connection.open_channel(session)
@@ -436,7 +442,7 @@ async def test_no_bytes_do_more_than_end_the_connection(
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     for start, end in itertools.pairwise(edges):
         if not wire.aborted:
-            connection.data_received(stream[start:end])
+            receive(connection, stream[start:end])
     connection.connection_lost(None)
     connection.abandon("over")
     assert all(session.done.done() for session in sessions)

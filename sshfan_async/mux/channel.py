@@ -175,7 +175,7 @@ class Channel:
 
     # what comes: only `Connection` calls these
 
-    def take(self, number: int, data: bytes, start: int, end: int) -> None:
+    def take(self, number: int, data: memoryview, start: int, end: int) -> None:
         """Take a message whose fields, less the recipient, are `data[start:end]`.
 
         Raises:

@@ -25,6 +25,7 @@ __all__ = [
     "open_refusal",
     "request_failure",
     "text",
+    "u32_at",
     "window_adjust",
 ]
 
@@ -77,6 +78,12 @@ _SESSION = b"session"
 _PROHIBITED = 1  # RFC 4254, 5.1: SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
 
 
+def u32_at(data: memoryview, at: int) -> int:
+    """Read a number of four bytes, which must be there."""
+    number: int = _U32.unpack_from(data, at)[0]
+    return number
+
+
 class Fields:
     """The fields of one message, read in turn.
 
@@ -87,15 +94,14 @@ class Fields:
 
     __slots__ = ("_at", "_data", "_end")
 
-    def __init__(self, data: bytes, start: int, end: int) -> None:
+    def __init__(self, data: memoryview, start: int, end: int) -> None:
         self._data = data
         self._at = start
         self._end = end
 
     def u32(self) -> int:
         """Read a number of four bytes."""
-        at = self._take(4)
-        return int.from_bytes(self._data[at : at + 4], "big")
+        return u32_at(self._data, self._take(4))
 
     def flag(self) -> bool:
         """Read a boolean: any byte but 0 is true (RFC 4251, 5)."""
@@ -105,7 +111,7 @@ class Fields:
         """Read bytes with their length before them."""
         length = self.u32()
         at = self._take(length)
-        return self._data[at : at + length]
+        return bytes(self._data[at : at + length])
 
     def skip_string(self) -> None:
         """Pass over bytes with their length before them."""

@@ -96,6 +96,7 @@ class Attempt:
     """
 
     __slots__ = (
+        "_armed_for",
         "_cause",
         "_child",
         "_clock",
@@ -115,6 +116,7 @@ class Attempt:
         self._enqueued_at = enqueued_at
         self._listener = listener
         self._held = 0.0
+        self._armed_for: float | None = None
         self._ending = False
         self._cause: Clock | Literal["stop"] | None = None
         self._clock: Clock = "deadline"
@@ -212,12 +214,13 @@ class Attempt:
 
     def progressed(self) -> None:
         """The child's log has moved on."""
-        self._arm()
+        if self._sent_at() != self._armed_for:
+            self._arm()
         self._listener.progressed(self.log)
 
     @property
     def follows(self) -> bool:
-        """Whether somebody takes the output as it comes."""
+        """Whether somebody takes what happens as it comes."""
         return self._equipment.flow.followed and not self._ending
 
     def wrote(self, stream: Stream, data: bytes) -> None:
@@ -226,16 +229,13 @@ class Attempt:
             self._listener.wrote(stream, data)
 
     def _arm(self) -> None:
-        """Let `connect_timeout` run, or once the command is sent `timeout`; the deadline where that comes first.
-
-        A program that is no OpenSSH client counts as sent at its launch, until it writes a log after all.
-        """
+        """Let `connect_timeout` run, or once the command is sent `timeout`; the deadline where that comes first."""
         if self._cause is not None:
             return
-        clocks, flow, launched_at = self._equipment.run.clocks, self._equipment.flow, self._child.launched_at
-        sent_at = launched_at if self.log.silent else self.log.sent_at
+        clocks, flow = self._equipment.run.clocks, self._equipment.flow
+        sent_at = self._armed_for = self._sent_at()
         if sent_at is None:
-            self._clock, at = "connect_timeout", _after(launched_at, clocks.connect_timeout)
+            self._clock, at = "connect_timeout", _after(self._child.launched_at, clocks.connect_timeout)
         else:
             self._clock, at = "timeout", _after(sent_at + self._held, clocks.timeout)
         if flow.deadline <= at:
@@ -249,6 +249,10 @@ class Attempt:
             self._timer = None
         if at < math.inf:
             self._timer = asyncio.get_running_loop().call_at(at, self._expire)
+
+    def _sent_at(self) -> float | None:
+        """When the command left: for a program that is no OpenSSH client at its launch, until it writes a log."""
+        return self._child.launched_at if self.log.silent else self.log.sent_at
 
     def _expire(self) -> None:
         self._interrupt(self._clock)

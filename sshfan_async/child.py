@@ -56,11 +56,11 @@ class Listener(Protocol):
 
     @property
     def follows(self) -> bool:
-        """Whether `wrote` wants what the command writes, at all."""
+        """Whether it wants to be told of all that comes: what the command writes, and each piece of the log."""
         ...
 
     def progressed(self) -> None:
-        """The log has moved on."""
+        """The log has moved on; told to who does not follow only where `SshLog.feed` says so."""
         ...
 
     def wrote(self, stream: Stream, data: bytes) -> None:
@@ -295,7 +295,8 @@ class Child:
                 if moved is not None:
                     self._pause(descriptor, moved)
                 return
-        data = _read(descriptor, _CHUNK)
+        # To ask costs 1 us, room for a large chunk that is not there 12: the allocator fetches it from the kernel.
+        data = _read(descriptor, min(max(_held(descriptor), 1), _CHUNK))
         if data is None:
             return
         if data == b"":
@@ -309,7 +310,7 @@ class Child:
             _enlarge(descriptor)
 
     def _read_log(self) -> None:
-        data = _read(self._log_pipe.read_end, _CHUNK)
+        data = _read(self._log_pipe.read_end, _DEFAULT_PIPE)
         if data == b"":
             self._readers.remove(self._log_pipe.read_end)
             self._look_for_exit()
@@ -318,8 +319,8 @@ class Child:
             self._feed_log(data)
 
     def _feed_log(self, data: bytes) -> None:
-        self.log.feed(data, time.monotonic())
-        self._listener.progressed()
+        if self.log.feed(data, time.monotonic()) or self._listener.follows:
+            self._listener.progressed()
 
     def _look_for_exit(self) -> None:
         """Stamp the exit, if that is why a pipe has ended: asyncio tells it some turns of the loop later."""

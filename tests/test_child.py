@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 
 class Deaf:
+    follows = False
+
     def progressed(self) -> None:
         pass
 

@@ -452,6 +452,24 @@ def test_too_few_resources_here_are_local_and_transient(error: str):
     assert (ending.status, ending.transient) == (Status.LOCAL, True)
 
 
+@every_row
+def test_corpus_row_feed_tells_of_each_new_peer_and_of_the_sent_command(row: dict):
+    state, known = SshLog(Style(row["style"]), real=True), (None, None)
+    for line in row["log"].splitlines(keepends=True):
+        news = state.feed(line, 1.0)
+        seen = state.peer, state.sent_at
+        assert news or seen == known
+        known = seen
+
+
+def test_what_is_put_off_keeps_the_time_at_which_it_came():
+    state = SshLog(DEBUG1, real=True)
+    assert state.feed(crlf("debug1: Connecting to h [192.0.2.1] port 22."), 1.0)
+    assert not state.feed(crlf("debug1: Connection established."), 2.0)
+    assert not state.feed(crlf("debug1: SSH2_MSG_NEWKEYS received"), 3.0)
+    assert (state.stamps.connected, state.stamps.keyed) == (2.0, 3.0)
+
+
 # --- ControlMaster ---------------------------------------------------------------------------------------------
 
 

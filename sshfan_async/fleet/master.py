@@ -44,7 +44,7 @@ class Master:
     """An ssh child without a command. `connect` sees it to an open connection, `lost` to its end."""
 
     connection: Connection
-    follows = False
+    follows = True
 
     def __init__(self, equipment: Equipment, target: Target, watcher: Watcher) -> None:
         self.log = _MasterLog(equipment.client.style, real=equipment.client.version is not None)
@@ -208,10 +208,10 @@ class _MasterLog(SshLog):
         super().__init__(style, real=real)
         self._beginning = b""
 
-    def feed(self, data: bytes, at: float) -> None:
+    def feed(self, data: bytes, at: float) -> bool:
         if not self.authenticated:
             self._beginning = (self._beginning + data)[:_BEGINNING]
-        super().feed(data, at)
+        return super().feed(data, at)
 
     def takes_signals(self) -> bool:
         """Whether sshd signals a session's process group: since 7.9, and for root since 9.8 (session.c)."""

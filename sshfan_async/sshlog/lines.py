@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TypeAlias
 
 __all__ = ["MESSAGE", "Line", "Style", "read"]
 
@@ -28,19 +28,16 @@ class Style(StrEnum):
     """`LogLevel=ERROR` and LogVerbose patterns: from 8.5 on; every line that we asked for has a tag."""
 
 
-class Line(NamedTuple):
-    """A line, taken apart."""
+Line: TypeAlias = tuple[str, re.Match[bytes] | None, int, int | None]
+"""A line, taken apart: what kind it is, its match, where its message begins behind level and tag, and the pid.
 
-    kind: str
-    """A group's name in `_STEPS` or `_NOTES`, `"note"` for any other message that is no debug message, or `""`."""
-    match: re.Match[bytes] | None
-    text: bytes
-    """The message without level and tag."""
-    tagged: bool
-    pid: int | None
-    """The process that the tag names: from 8.7 on, unless the tag is cut (10.0 on, long program path)."""
+The kind is a group's name in `_STEPS` or `_NOTES`, `"note"` for any other message that is no debug message, or `""`.
+The pid is that of the process that the tag names: from 8.7 on, unless the tag is cut (10.0 on, long program path).
+Plain, for there are 25 of them a host.
+"""
 
-
+# What nearly every line of `Style.LOGVERBOSE` begins with; `_HEAD` takes all others too.
+_TAGGED = re.compile(rb"(debug[123]: )?[\w+-]+\.c:\w+\(\):\d+ \(pid=(\d+)\): ")
 _HEAD = re.compile(rb"(debug[123]: )?([\w.+-]+\.c:\w+\(\):\d+(?=: | \())?")
 _OWNER = re.compile(rb" \((?:bin=.*?, )?pid=(\d+)\): ")
 
@@ -92,26 +89,43 @@ _NOTES = re.compile(
 
 def read(line: bytes, style: Style) -> Line:
     """Take apart one line of the log, given without its CR LF."""
-    head = _HEAD.match(line)
-    assert head is not None, "every part of it is optional"
-    levelled, start, pid = head[1] is not None, head.end(), None
-    tagged = head[2] is not None
-    if tagged:
-        cut = head.start(2) + _TAG
-        owner = _OWNER.match(line, start, cut + 2)
-        if owner is not None:
-            start, pid = owner.end(), int(owner[1])
-        elif line[cut : cut + 2] == b": ":
-            start = cut + 2
-        else:
-            start = line.index(b": ", start) + 2 if b": " in line[start:] else len(line)
-    text = line[start:]
+    head = _TAGGED.match(line)
+    if head is None or head.end() > _TAG:
+        return _read_other(line, style)
+    start = head.end()
+    level, pid = head.groups()
+    if level is None:
+        match = _NOTES.match(line, start)
+        return "note" if match is None else match.lastgroup or "note", match, start, int(pid)
+    match = _STEPS.match(line, start)
+    return "" if match is None else match.lastgroup or "", match, start, int(pid)
+
+
+def _read_other(line: bytes, style: Style) -> Line:
+    """Take apart a line without a tag, or with another one."""
+    levelled, tagged, start, pid = _head(line)
     if style is Style.LOGVERBOSE and levelled and not tagged:
-        return Line("", None, text, tagged, pid)
-    match = (_STEPS if levelled else _NOTES).match(text)
+        return "", None, start, pid
+    match = (_STEPS if levelled else _NOTES).match(line, start)
     kind = "" if levelled else "note"
     if match is not None:
         kind = match.lastgroup or kind
     if kind == "authenticated" and style is Style.LOGVERBOSE and not tagged:
         kind = ""
-    return Line(kind, match, text, tagged, pid)
+    return kind, match, start, pid
+
+
+def _head(line: bytes) -> tuple[bool, bool, int, int | None]:
+    """Return whether `line` has a level, whether it has a tag, where the message begins, and the pid."""
+    head = _HEAD.match(line)
+    assert head is not None, "every part of it is optional"
+    levelled, start = head[1] is not None, head.end()
+    if head[2] is None:
+        return levelled, False, start, None
+    cut = head.start(2) + _TAG
+    owner = _OWNER.match(line, start, cut + 2)
+    if owner is not None:
+        return levelled, True, owner.end(), int(owner[1])
+    if line[cut : cut + 2] == b": ":
+        return levelled, True, cut + 2, None
+    return levelled, True, line.index(b": ", start) + 2 if b": " in line[start:] else len(line), None

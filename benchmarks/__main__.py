@@ -56,11 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
         except (RunFailed, SshfanError) as error:
             results[name].notes.append(f"ended early: {error}")
             failed = True
+        if given.json is not None:  # all of it takes more than an hour: what there is, is kept
+            report = {"facts": facts, "results": {each: result.as_json() for each, result in results.items()}}
+            given.json.write_text(json.dumps(report, indent=1) + "\n")
     _progress("")
     print("\n".join(table.lines(facts, results, judge=not options.quick)))
-    if given.json is not None:
-        report = {"facts": facts, "results": {name: result.as_json() for name, result in results.items()}}
-        given.json.write_text(json.dumps(report, indent=1) + "\n")
     if given.plot is not None:
         for result in results.values():
             for path in plot.draw(result, given.plot):

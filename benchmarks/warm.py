@@ -57,6 +57,11 @@ def _commands(options: Options, result: Result, hosts: int) -> None:
         "ms",
         at_most=10,
     )
+    result.add(
+        f"{about}: longest stall meanwhile, a loop of another process that does nothing",
+        column(beaten, "idle", _MS),
+        "ms",
+    )
     for name, runs in series.items():
         result.add(f"{about}: commands/s, {name}", [count / wall for wall in column(runs, "wall")], "/s")
         result.add(f"{about}: CPU of its own process per command, {name}", column(runs, "own", _MS / count), "ms")

@@ -21,6 +21,7 @@ _TASKS: dict[str, Callable[..., Figures]] = {
     "hosts-fan-out": hosts.fan_out_run,
     "hosts-gather": hosts.gather_run,
     "hosts-parallel-ssh": hosts.parallel_ssh_run,
+    "idle-loop": warm.idle_loop_run,
     "log": log.fan_out_run,
     "polling-loop": polling.polling_loop_run,
     "run": polling.run_run,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import AsyncExitStack, ExitStack
@@ -17,7 +19,15 @@ from benchmarks.heartbeat import Heartbeat, resident
 from benchmarks.measure import Figures, RunFailed
 from sshfan_async import Fleet, Ssh
 
-__all__ = ["asyncssh_run", "clustershell_run", "control_master_run", "fleet_run", "idle_run", "parallel_ssh_run"]
+__all__ = [
+    "asyncssh_run",
+    "clustershell_run",
+    "control_master_run",
+    "fleet_run",
+    "idle_loop_run",
+    "idle_run",
+    "parallel_ssh_run",
+]
 
 
 def fleet_run(task: dict[str, Any], rounds: int, on_stop: Any, *, beat: bool = False) -> Figures:
@@ -26,8 +36,9 @@ def fleet_run(task: dict[str, Any], rounds: int, on_stop: Any, *, beat: bool = F
             if not fleet.status.ok:
                 raise RunFailed(fleet.status.not_ok[0].reason)
             await fleet.run("true", on_stop=on_stop)
-            heart, turns = Heartbeat(), _Turns()
+            heart, turns, beside = Heartbeat(), _Turns(), _IdleLoop()
             if beat:
+                beside.start()
                 heart.start()
                 turns.start()
             size = 0
@@ -40,12 +51,48 @@ def fleet_run(task: dict[str, Any], rounds: int, on_stop: Any, *, beat: bool = F
             if beat:
                 heart.stop()
                 turns.stop()
+                beside.stop()
             return {
                 **usage.figures,
                 "bytes": size,
                 "longest": heart.longest if beat else 0.0,
                 "turn": turns.longest,
+                "idle": beside.longest,
             }
+
+    return standard_loop(run)
+
+
+class _IdleLoop:
+    """A loop in a process of its own that does nothing but beat: the part of a stall that is the machine's."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "benchmarks.worker", "idle-loop", "{}"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
+
+    def stop(self) -> None:
+        assert self._process is not None
+        said, _ = self._process.communicate()
+        self.longest = json.loads(said)["longest"]
+
+
+def idle_loop_run() -> Figures:
+    """Write an empty line and beat until standard input ends."""
+
+    async def run() -> Figures:
+        ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        heart = Heartbeat()
+        heart.start()
+        print(flush=True)
+        await ended
+        heart.stop()
+        return {"longest": heart.longest}
 
     return standard_loop(run)
 

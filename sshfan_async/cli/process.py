@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 
-__all__ = ["discard_standard_output", "open_standard_descriptors", "raise_file_limit", "watch_children"]
+__all__ = [
+    "discard_standard_output",
+    "end_quickly",
+    "open_standard_descriptors",
+    "raise_file_limit",
+    "watch_children",
+]
 
 _ENOUGH_FILES = 65536
 """Some programs close every descriptor up to the limit before they start another: more would cost them dearly."""
@@ -28,6 +36,14 @@ def discard_standard_output() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)
+
+
+def end_quickly() -> None:
+    """Spare the interpreter its last search for garbage: with the memory of the whole process goes all of it.
+
+    The search takes 25 ms, a fifth of what one host costs beyond its ssh.
+    """
+    atexit.register(gc.freeze)
 
 
 def raise_file_limit() -> None:

@@ -17,12 +17,10 @@ __all__ = ["Screen", "line_style"]
 
 
 class Screen:
-    """Collects bytes for stdout and stderr; where stderr is a terminal the progress gets out of their way."""
+    """Collects bytes for stdout and stderr; the progress, where there is one, gets out of their way."""
 
-    def __init__(self, console: Console, progress: Progress) -> None:
+    def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
-        # Not `console.is_terminal`: FORCE_COLOR makes rich call a pipe a terminal.
-        self._draws = os.isatty(STDERR) and not console.is_dumb_terminal
         self._waiting: list[tuple[int, list[bytes]]] = []
 
     def add(self, descriptor: int, data: bytes) -> None:
@@ -36,7 +34,7 @@ class Screen:
 
     def refresh(self) -> None:
         """Write what waits: at once, or on a terminal as often as the progress is drawn."""
-        if not self._draws:
+        if self._progress is None:
             self._write()
         elif self._progress.due:
             if self._waiting:
@@ -45,7 +43,7 @@ class Screen:
 
     def close(self) -> None:
         """Take the progress away and write what waits."""
-        if self._draws:
+        if self._progress is not None:
             write(STDERR, self._progress.erase())
         self._write()
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from sshfan_async.cli.console import stderr_console
 from sshfan_async.cli.inflight import InFlight
+from sshfan_async.cli.lines import Style
 from sshfan_async.cli.output import STDERR, STDOUT, say
-from sshfan_async.cli.progress import Progress
 from sshfan_async.cli.screen import Screen, line_style
 from sshfan_async.cli.views import BytesView, JsonView, LiveView
 from sshfan_async.events import HostFinished, HostOutput
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from sshfan_async.cli.execute import Conclusion
     from sshfan_async.cli.showing import Showing
     from sshfan_async.cli.views import View
@@ -28,11 +25,20 @@ class Show:
     """Takes the events of a run; the progress goes to stderr where that is a terminal."""
 
     def __init__(self, showing: Showing, hosts: int) -> None:
-        console = stderr_console()
         self._showing = showing
         self._state = InFlight(hosts)
-        self._screen = Screen(console, Progress(console, self._state))
-        self._view = _view(showing, self._screen, console, hosts)
+        progress, styles = None, {descriptor: Style(named=showing.named) for descriptor in (STDOUT, STDERR)}
+        if os.isatty(STDOUT) or os.isatty(STDERR):  # rich takes 40 ms, and has nothing to do in a pipe
+            from sshfan_async.cli.console import stderr_console
+            from sshfan_async.cli.progress import Progress
+
+            console = stderr_console()
+            styles = {each: line_style(each, console, named=showing.named, raw=showing.raw) for each in styles}
+            # Not `console.is_terminal`: FORCE_COLOR makes rich call a pipe a terminal.
+            if os.isatty(STDERR) and not console.is_dumb_terminal:
+                progress = Progress(console, self._state)
+        self._screen = Screen(progress)
+        self._view = _view(showing, self._screen, styles, hosts)
 
     def take(self, events: list[Event]) -> None:
         """Show what has happened, or collect it to be shown by `refresh`."""
@@ -67,13 +73,9 @@ class Show:
         self._screen.close()
 
 
-def _view(showing: Showing, screen: Screen, console: Console, hosts: int) -> View:
+def _view(showing: Showing, screen: Screen, styles: dict[int, Style], hosts: int) -> View:
     if showing.what == "json":
         return JsonView(screen)
-    styles = {
-        descriptor: line_style(descriptor, console, named=showing.named, raw=showing.raw)
-        for descriptor in (STDOUT, STDERR)
-    }
     if showing.what == "gather":
         from sshfan_async.cli.gather import GatherView
 

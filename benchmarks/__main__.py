@@ -48,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         options = replace(options, runs=1)
     facts = machine.facts()
     results: dict[str, Result] = {}
+    drawn: list[Path] = []
     failed = False
     for name in given.names or _BENCHMARKS:
         results[name] = Result()
@@ -59,12 +60,11 @@ def main(arguments: list[str] | None = None) -> int:
         if given.json is not None:  # all of it takes more than an hour: what there is, is kept
             report = {"facts": facts, "results": {each: result.as_json() for each, result in results.items()}}
             given.json.write_text(json.dumps(report, indent=1) + "\n")
+        drawn += [] if given.plot is None else plot.draw(results[name], given.plot)
     _progress("")
     print("\n".join(table.lines(facts, results, judge=not options.quick)))
-    if given.plot is not None:
-        for result in results.values():
-            for path in plot.draw(result, given.plot):
-                print(f"drawn: {path}")
+    for path in drawn:
+        print(f"drawn: {path}")
     return 1 if failed or any(not result.rows for result in results.values()) else 0
 
 

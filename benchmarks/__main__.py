@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.plot is not None and not plot.available():
         parser.error("--plot needs matplotlib: pip install matplotlib")
     machine.raise_descriptor_limit()
+    machine.keep_bytecode()
     options = Options(progress=_progress, runs=given.runs, hosts=given.hosts, quick=given.quick)
     if options.quick:
         options = replace(options, runs=1)

@@ -9,13 +9,18 @@ import subprocess
 import time
 from contextlib import suppress
 
-__all__ = ["facts", "raise_descriptor_limit"]
+__all__ = ["facts", "keep_bytecode", "raise_descriptor_limit"]
 
 
 def raise_descriptor_limit() -> None:
     """Use all descriptors that the hard limit allows: thousands of children need them."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def keep_bytecode() -> None:
+    """Let what is measured start from compiled modules, as an installation does, whatever this shell says."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def facts() -> dict[str, str]:

@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Figures", "Options", "RunFailed", "column", "command", "interleave", "over", "peak_memory", "worker"]
+__all__ = [
+    "Figures",
+    "Options",
+    "RunFailed",
+    "TooSlow",
+    "column",
+    "command",
+    "interleave",
+    "over",
+    "peak_memory",
+    "worker",
+]
 
 Figures: TypeAlias = dict[str, Any]
 """What one run of one contender yields, by name: seconds, bytes, counts."""
@@ -27,6 +38,10 @@ _PEAK_INTERVAL = 0.02
 
 class RunFailed(Exception):
     """A contender did not do its work: its time would mean nothing."""
+
+
+class TooSlow(RunFailed):
+    """A contender did not do its work in the time that it had."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +65,18 @@ class Options:
 def interleave(
     contenders: Mapping[str, Callable[[], Figures]], options: Options, about: str
 ) -> dict[str, list[Figures]]:
-    """Run A B A B …, so that what disturbs the machine for a while disturbs all alike."""
+    """Run A B A B …, so that what disturbs the machine for a while disturbs all alike.
+
+    Who is `TooSlow` is not run again, and is missing in what is returned.
+    """
     series: dict[str, list[Figures]] = {name: [] for name in contenders}
     for turn in range(options.runs):
-        for name, run in contenders.items():
+        for name in list(series):
             options.progress(f"{about}: round {turn + 1} of {options.runs}: {name}")
-            series[name].append(run())
+            try:
+                series[name].append(contenders[name]())
+            except TooSlow:
+                del series[name]
     return series
 
 
@@ -69,21 +90,28 @@ def over(ours: Sequence[Figures], theirs: Sequence[Figures], key: str) -> list[f
     return [a[key] / b[key] for a, b in zip(ours, theirs, strict=True)]
 
 
-def worker(name: str, /, **parameters: Any) -> Figures:
+def worker(name: str, /, *, limit: float | None = None, **parameters: Any) -> Figures:
     """Run `benchmarks.worker`'s task `name` in a fresh interpreter and return what it measured.
+
+    `limit`: seconds that it has.
 
     Raises:
         RunFailed: with the last line of what it said.
+        TooSlow: it did not end in time.
 
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.worker", name, json.dumps(parameters)],
-        cwd=_ROOT,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.worker", name, json.dumps(parameters)],
+            cwd=_ROOT,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=limit,
+        )
+    except subprocess.TimeoutExpired:
+        raise TooSlow(f"worker {name}: more than {limit} s") from None
     if done.returncode != 0:
         raise RunFailed(f"worker {name}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
     figures: Figures = json.loads(done.stdout)
@@ -91,15 +119,21 @@ def worker(name: str, /, **parameters: Any) -> Figures:
 
 
 def command(
-    argv: Sequence[str], *, given: str = "", variables: Mapping[str, str] | None = None, lines: int | None = None
+    argv: Sequence[str],
+    *,
+    given: str = "",
+    variables: Mapping[str, str] | None = None,
+    lines: int | None = None,
+    limit: float | None = None,
 ) -> Figures:
     """Run a program with `given` on its standard input.
 
     `wall`, `cpu` (with its children), `peak` (its own memory), `bytes` that it wrote and the `last` of them.
 
-    `lines`: how many lines it must write, as the proof that it reached every host.
+    `lines`: how many lines it must write, as the proof that it reached every host. `limit`: seconds that it has.
 
     Raises:
+        TooSlow: it did not end in time.
         RunFailed: it ended with an exit code other than 0, or wrote another number of lines.
 
     """
@@ -116,6 +150,9 @@ def command(
     peaks = [0]
     watching = threading.Thread(target=_watch_peak, args=(process.pid, peaks))
     watching.start()
+    ending = None if limit is None else threading.Timer(limit, process.kill)
+    if ending is not None:
+        ending.start()
     with contextlib.suppress(BrokenPipeError), process.stdin:
         process.stdin.write(given.encode())
     count, last, size = 0, b"", 0
@@ -128,6 +165,10 @@ def command(
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stdout.close()
     watching.join()
+    if ending is not None:
+        ending.cancel()
+        if wall >= limit:
+            raise TooSlow(f"{argv[0]}: more than {limit} s")
     if process.returncode != 0 or (lines is not None and count != lines):
         said = " ".join(last.decode(errors="backslashreplace").split())
         raise RunFailed(f"{argv[0]}: exit code {process.returncode}, {count} lines, the last of them: {said}")

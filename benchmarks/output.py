@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import Figures, Options, RunFailed, column, interleave, over
@@ -22,6 +23,8 @@ _BULK = 20, 200_000_000
 _QUICK_BULK = 2, 100_000
 _BULK_BESIDE = ("fan_out", "xargs")
 _BULK_MEMORY = 120
+_LIMIT = 60
+"""Seconds that each has for a run: about twenty times what the first of them need."""
 
 
 def run(options: Options, result: Result) -> None:
@@ -57,7 +60,9 @@ def _measured(
         if beside is not None:
             contenders = {name: contenders[name] for name in beside}
         about = f"{hosts} hosts x {size / 1000:,.0f} kB"
-        series = interleave(contenders, options, f"output, {about}")
+        limited = {name: partial(contender, limit=_LIMIT) for name, contender in contenders.items()}
+        series = interleave(limited, options, f"output, {about}")
+    result.notes += [f"{about}: {name} did not end within {_LIMIT} s" for name in contenders if name not in series]
     for name, runs in series.items():
         for figures in runs:
             if figures["bytes"] < hosts * size:

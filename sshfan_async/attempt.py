@@ -146,7 +146,7 @@ class Attempt:
         self._waiter = asyncio.current_task()
         try:
             if self._cause is None:
-                await child.wait()
+                child.finish(await child.exited())  # not `wait`: its coroutine is one more object for each host
         except asyncio.CancelledError:
             if self._cause is None:
                 self._cause = "stop"
@@ -207,8 +207,8 @@ class Attempt:
             readers=equipment.readers,
             source=equipment.source,
             secret=equipment.secret,
-            stdout=equipment.store.capture(run.limits.max_output),
-            stderr=equipment.store.capture(run.limits.max_output),
+            store=equipment.store,
+            max_output=run.limits.max_output,
             listener=self,
         )
 

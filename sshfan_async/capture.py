@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer as Buffer
 
-__all__ = ["Capture", "Spilled", "Store"]
+__all__ = ["NOTHING", "Capture", "Nothing", "Spilled", "Store"]
 
 _SMALL = 1024 * 1024
 """Bytes up to which an output in memory becomes one piece."""
@@ -310,6 +310,29 @@ class Capture:
 
     def _fail(self, error: OSError) -> None:
         self.failure = error.with_traceback(None)  # its frames would keep this capture, and the file
+
+
+class Nothing:
+    """What is kept of an output to which nothing was written: one for all, for most hosts write to one at most."""
+
+    __slots__ = ()
+
+    kept = 0
+    dropped = 0
+    failure = None
+
+    def settle(self) -> None:
+        """Nothing has been given to the file."""
+
+    def clear(self) -> None:
+        """Nothing was kept."""
+
+    def value(self) -> bytes:
+        """Return what was kept."""
+        return b""
+
+
+NOTHING = Nothing()
 
 
 class Spilled:

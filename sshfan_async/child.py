@@ -19,15 +19,16 @@ import termios
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sshfan_async.capture import NOTHING, Capture, Nothing
 from sshfan_async.launch import Client
 from sshfan_async.outcome import Phase
 from sshfan_async.watchdog import Reports, kill_message
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
     from concurrent.futures import Future
 
-    from sshfan_async.capture import Capture
+    from sshfan_async.capture import Store
     from sshfan_async.events import Stream
     from sshfan_async.logpipe import LogPipe
     from sshfan_async.readers import Readers
@@ -77,6 +78,7 @@ class Child:
         "_listener",
         "_log_pipe",
         "_loop",
+        "_max_output",
         "_process",
         "_readers",
         "_source",
@@ -84,6 +86,7 @@ class Child:
         "_stdin",
         "_stdin_at",
         "_stdout",
+        "_store",
         "ended_at",
         "input_failure",
         "launched_at",
@@ -96,12 +99,14 @@ class Child:
         "stopped",
     )
 
-    def __init__(self, log: SshLog, stdout: Capture, stderr: Capture, listener: Listener) -> None:
+    def __init__(self, log: SshLog, store: Store, max_output: int | None, listener: Listener) -> None:
         self.log = log
-        self.stdout = stdout
-        self.stderr = stderr
+        self.stdout: Capture | Nothing = NOTHING
+        self.stderr: Capture | Nothing = NOTHING
         self.preamble = b""
         """The end of what stood on stderr before the command was sent: ssh's words and its jump host's."""
+        self._store = store
+        self._max_output = max_output
         self._listener = listener
         self._held = False
         self._exit_seen_at: float | None = None
@@ -137,21 +142,22 @@ class Child:
         readers: Readers,
         source: Source | None,
         secret: str | None,
-        stdout: Capture,
-        stderr: Capture,
+        store: Store,
+        max_output: int | None,
         listener: Listener,
     ) -> Child:
         """Start `executable` in a session of its own, as `argv` says, and read all it writes from now on.
 
         `log_pipe` is the child's from here on. `secret`: that of the wrapped command (`sshfan_async.watchdog`), whose
-        standard input stays open for our word; None for a command that is sent as it is. Must not be cancelled:
-        asyncio can lose a child that is being made.
+        standard input stays open for our word; None for a command that is sent as it is. `store` keeps at most
+        `max_output` bytes of each output, None for all. Must not be cancelled: asyncio can lose a child that is being
+        made.
 
         Raises:
             OSError: the program cannot be started, or there are no descriptors or processes left.
 
         """
-        self = cls(log, stdout, stderr, listener)
+        self = cls(log, store, max_output, listener)
         self._loop = asyncio.get_running_loop()
         self._readers = readers
         self._log_pipe = log_pipe
@@ -207,13 +213,21 @@ class Child:
         """The process id, which is also that of its session and process group."""
         return self._process.pid
 
-    async def wait(self) -> int:
-        """Wait for the exit, stamp it, take in what is left in the pipes; return the code, negative for a signal."""
-        returncode = await self._process.wait()
+    def exited(self) -> Coroutine[Any, Any, int]:
+        """Wait for the exit: whoever has done so calls `finish` next."""
+        return self._process.wait()
+
+    def finish(self, returncode: int) -> None:
+        """Stamp the exit, and take in what is left in the pipes; harmless where that is done."""
         if self.ended_at is None:
             self.ended_at = time.monotonic() if self._exit_seen_at is None else self._exit_seen_at
             self.returncode = returncode
-            self._finish()
+            self._drain()
+
+    async def wait(self) -> int:
+        """Wait for the exit and finish; return the code, negative for a signal."""
+        returncode = await self.exited()
+        self.finish(returncode)
         return returncode
 
     async def stop(self, grace: float) -> int:
@@ -288,10 +302,16 @@ class Child:
         if descriptor == self._log_pipe.read_end:
             self._read_log()
             return
-        if descriptor == self._stdout and self.stdout.in_file and not self._listener.follows:
+        stdout = self.stdout
+        if (
+            descriptor == self._stdout
+            and isinstance(stdout, Capture)
+            and stdout.in_file
+            and not self._listener.follows
+        ):
             held = _held(descriptor)
             if held > 0:
-                moved = self.stdout.move(descriptor, held)
+                moved = stdout.move(descriptor, held)
                 if moved is not None:
                     self._pause(descriptor, moved)
                 return
@@ -326,6 +346,11 @@ class Child:
         """Stamp the exit, if that is why a pipe has ended: asyncio tells it some turns of the loop later."""
         if self._exit_seen_at is None and self._has_exited():
             self._exit_seen_at = time.monotonic()
+            self._unwatch()  # what the pipes still hold is taken at once, by `finish`
+
+    def _unwatch(self) -> None:
+        for descriptor in (self._stdout, self._stderr, self._log_pipe.read_end):
+            self._readers.remove(descriptor)
 
     def _has_exited(self) -> bool:
         """Look without reaping: WNOWAIT leaves that, and the exit code, to asyncio's own watcher (waitid(2))."""
@@ -347,6 +372,8 @@ class Child:
 
     def _take_stdout(self, data: bytes) -> Future[None] | None:
         self._listener.wrote("stdout", data)
+        if isinstance(self.stdout, Nothing):
+            self.stdout = self._store.capture(self._max_output)
         return self.stdout.write(data)
 
     def _take_stderr(self, data: bytes) -> Future[None] | None:
@@ -364,8 +391,11 @@ class Child:
         return self._keep_stderr(data)
 
     def _keep_stderr(self, data: bytes) -> Future[None] | None:
-        if data != b"":
-            self._listener.wrote("stderr", data)
+        if data == b"":
+            return None
+        self._listener.wrote("stderr", data)
+        if isinstance(self.stderr, Nothing):
+            self.stderr = self._store.capture(self._max_output)
         return self.stderr.write(data)
 
     def _given(self) -> bool:
@@ -406,7 +436,7 @@ class Child:
             os.close(self._stdin)
             self._stdin = -1
 
-    def _finish(self) -> None:
+    def _drain(self) -> None:
         """Take what is in the pipes at the exit, and no more: others may hold them open and write on."""
         for data in _available(self._log_pipe.read_end):
             self._feed_log(data)
@@ -417,10 +447,9 @@ class Child:
         self.stdout.settle()
         for data in _available(self._stdout):
             self._take_stdout(data)
-        for descriptor in (self._stdout, self._stderr):
-            self._readers.remove(descriptor)
-            os.close(descriptor)
-        self._readers.remove(self._log_pipe.read_end)
+        self._unwatch()
+        os.close(self._stdout)
+        os.close(self._stderr)
         self._log_pipe.close()
         self._close_stdin()
 

@@ -321,32 +321,29 @@ class _Host:
 
     async def run(self) -> None:
         """See the target to its outcome, from a place that `enter` has got; there is one however this ends."""
+        supervisor, retries = self._supervisor, self._equipment.run.limits.retries
         try:
-            await self._try_until_final()
+            while not self._stopped:
+                supervisor.emit(HostStarted(self._target, self._name, self._attempts + 1))
+                supervisor.log.host_started(self._target, self._attempts + 1)
+                self._attempt = Attempt(self._equipment, self._enqueued_at, self)
+                try:
+                    ended = await self._attempt.run(self._target)
+                finally:
+                    self._attempt = None
+                if ended is None:
+                    return
+                self._last, ending = ended, ended.ending
+                self._attempts += 1
+                if not ending.transient or self._attempts > retries or self._stopped:
+                    return
+                self._leave_place(ended)
+                back_off = _BACK_OFF * 2 ** (self._attempts - 1) * random.uniform(1, 2)
+                supervisor.log.host_retried(self._target, self._attempts, ending.reason, back_off)
+                if not await self._rest(back_off, ended.peer):
+                    return
         finally:
             self.conclude()
-
-    async def _try_until_final(self) -> None:
-        supervisor, retries = self._supervisor, self._equipment.run.limits.retries
-        while not self._stopped:
-            supervisor.emit(HostStarted(self._target, self._name, self._attempts + 1))
-            supervisor.log.host_started(self._target, self._attempts + 1)
-            self._attempt = Attempt(self._equipment, self._enqueued_at, self)
-            try:
-                ended = await self._attempt.run(self._target)
-            finally:
-                self._attempt = None
-            if ended is None:
-                return
-            self._last, ending = ended, ended.ending
-            self._attempts += 1
-            if not ending.transient or self._attempts > retries or self._stopped:
-                return
-            self._leave_place(ended)
-            back_off = _BACK_OFF * 2 ** (self._attempts - 1) * random.uniform(1, 2)
-            supervisor.log.host_retried(self._target, self._attempts, ending.reason, back_off)
-            if not await self._rest(back_off, ended.peer):
-                return
 
     def conclude(self) -> None:
         """Tell the outcome, and leave one's place."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.measure import Options, TooSlow, command, interleave
 from benchmarks.results import Row
 
 ROOT = Path(__file__).parent.parent
@@ -35,6 +36,21 @@ def test_an_unknown_benchmark_is_refused_by_name() -> None:
     done = run_benchmarks("engin")
     assert done.returncode == 2
     assert "'engin'" in done.stderr
+
+
+def test_a_program_that_takes_too_long_is_ended() -> None:
+    with pytest.raises(TooSlow, match=r"sleep: more than 0\.1 s"):
+        command(["sleep", "60"], limit=0.1)
+
+
+def test_who_is_too_slow_is_not_run_again() -> None:
+    def slow() -> dict[str, float]:
+        raise TooSlow("slow")
+
+    said: list[str] = []
+    options = Options(progress=said.append, runs=2)
+    assert interleave({"quick": lambda: {"wall": 1.0}, "slow": slow}, options, "x") == {"quick": [{"wall": 1.0}] * 2}
+    assert said == ["x: round 1 of 2: quick", "x: round 1 of 2: slow", "x: round 2 of 2: quick"]
 
 
 def test_a_bar_is_held_against_the_median() -> None:

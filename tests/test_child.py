@@ -34,7 +34,6 @@ class Deaf:
 
 
 async def start(*argv: str) -> Child:
-    store = Store(1 << 20)
     executable = shutil.which(argv[0])
     return await Child.start(
         argv[0] if executable is None else executable,
@@ -45,8 +44,8 @@ async def start(*argv: str) -> Child:
         readers=Readers(asyncio.get_running_loop()),
         source=None,
         secret=None,
-        stdout=store.capture(None),
-        stderr=store.capture(None),
+        store=Store(1 << 20),
+        max_output=None,
         listener=Deaf(),
     )
 

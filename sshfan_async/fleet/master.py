@@ -142,8 +142,8 @@ class Master:
             readers=equipment.readers,
             source=None,
             secret=None,
-            stdout=equipment.store.capture(0),
-            stderr=equipment.store.capture(0),
+            store=equipment.store,
+            max_output=0,
             listener=self,
         )
         self._exit = asyncio.get_running_loop().create_task(self._child.wait())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sshfan_async.cli.process import watch_children
 from sshfan_async.cli.rollout import Rollout, Rules
-from sshfan_async.events import HostFinished, HostOutput
+from sshfan_async.events import HostFinished, HostOutput, HostPhase
 from sshfan_async.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -30,11 +30,12 @@ _FULL = 8 * 1024 * 1024
 class BackgroundRun:
     """The run goes on while the `with` block does; leaving it ends the run, and waits until all is reaped."""
 
-    def __init__(self, run: Run, rules: Rules, streams: frozenset[Stream]) -> None:
-        """`streams`: the outputs that `batches` is to tell of."""
+    def __init__(self, run: Run, rules: Rules, streams: frozenset[Stream], *, phases: bool) -> None:
+        """`streams`: the outputs that `batches` is to tell of; `phases`: whether of phases too."""
         self._run = run
         self._rules = rules
         self._streams = streams
+        self._phases = phases
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._main, name="sshfan run")
         self._error: BaseException | None = None
@@ -124,6 +125,9 @@ class BackgroundRun:
                 self._held = True
                 assert self._supervisor is not None
                 self._supervisor.hold()
+        elif isinstance(event, HostPhase):
+            if not self._phases:
+                return
         elif isinstance(event, HostFinished):
             assert self._rollout is not None
             assert self._supervisor is not None

@@ -84,8 +84,10 @@ def execute(run: Run, showing: Showing, rules: Rules, *, largest: bool = False) 
     raise_file_limit()
     began = time.monotonic()
     finished = _Finished()
-    background = BackgroundRun(run, rules, showing.followed)
-    with StopSignals(background.stop, asks=os.isatty(STDERR)) as signals:
+    # Phases are shown on a terminal only; elsewhere they would but wake us, a thousand times for 200 hosts.
+    terminal = os.isatty(STDERR)
+    background = BackgroundRun(run, rules, showing.followed, phases=terminal)
+    with StopSignals(background.stop, asks=terminal) as signals:
         try:
             with background:
                 # Loaded while the first connections are being made: rich alone takes 40 ms.

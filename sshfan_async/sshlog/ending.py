@@ -72,10 +72,11 @@ def judge(facts: Facts, returncode: int, stderr: bytes) -> Ending:
 
 # --- no log at all ---------------------------------------------------------------------------------------------
 
+# The patterns of this module are compiled at their first use: for failures only, and 4 ms of every start else.
+
 # What ssh says on stderr before it opens the log: ssh.c (main, usage), readconf.c for `-o`, getopt, the dynamic
 # linker, entropy.c; and a shell that wraps it.
-_NO_START = re.compile(
-    rb"""^(?:
+_NO_START = rb"""(?mx)^(?:
       command-line:?\ line\ \d+:\ | .*\ line\ \d+:?\ (?:(?:\w+\ )*option|keyword|no\ argument|[Mm]issing\ arg)
     | .*terminating,\ \d+\ bad\ configuration | .*(?:illegal|invalid|unrecognized|unknown)\ option
     | .*option\ requires\ an\ argument | usage:\ ssh\b | Bad\ owner\ or\ permissions\ on | Can't\ open\ user\ config
@@ -84,9 +85,7 @@ _NO_START = re.compile(
     | Cannot\ specify\ | Can't\ specify\ | Only\ a\ single\ -J | Invalid\ -J | Invalid\ multiplex | Unsupported\ query
     | Cannot\ execute\ command-line | SSH\ protocol\ v.1\ is | .*error\ while\ loading\ shared\ libraries
     | .*OpenSSL\ version\ mismatch | .*PRNG\ is\ not\ seeded
-    )""",
-    re.VERBOSE | re.MULTILINE,
-)
+    )"""
 
 
 def _unlogged(facts: Facts, returncode: int, stderr: bytes) -> Ending:
@@ -96,13 +95,13 @@ def _unlogged(facts: Facts, returncode: int, stderr: bytes) -> Ending:
     if returncode < 0:
         by = _signal(returncode)
         return replace(_ending(Status.LOCAL, facts, f"the ssh program was ended here by {by}"), sent=stand_in)
-    if not stand_in or (returncode in (1, 127, 255) and _NO_START.search(stderr)):
+    if not stand_in or (returncode in (1, 127, 255) and re.search(_NO_START, stderr)):
         return _no_start(returncode, stderr)
     return _exited(returncode, Phase.RUN)
 
 
 def _no_start(returncode: int, stderr: bytes) -> Ending:
-    told = _NO_START.search(stderr)
+    told = re.search(_NO_START, stderr)
     said = _last_line(stderr) if told is None else stderr[told.start() :].splitlines()[0]
     reason = printable(said) or f"ssh exited with {returncode} and said nothing"
     return Ending(status=Status.LOCAL, sent=False, phase=Phase.RESOLVE, reason=_cut(reason))
@@ -111,12 +110,12 @@ def _no_start(returncode: int, stderr: bytes) -> Ending:
 # --- the command was sent --------------------------------------------------------------------------------------
 
 _NO_ANSWER = "the ControlMaster gave no exit status: the command was killed, or the master or its connection ended"
-_KILLED = re.compile(rb"Killed by signal (\d+)\.$")  # clientloop.c: client_loop; the last line of that process
+_KILLED = rb"Killed by signal (\d+)\.$"  # clientloop.c: client_loop; the last line of that process
 
 
 def _sent(facts: Facts, returncode: int, stderr: bytes) -> Ending:
     phase, status = facts.stamps.phase, facts.exit_status
-    killed = _KILLED.match(facts.last) if status is None else None
+    killed = re.match(_KILLED, facts.last) if status is None else None
     if returncode < 0 or killed:
         by = _signal(-int(killed[1]) if killed else returncode)
         return _lost(facts, f"ssh was ended here by {by} after the command was sent")
@@ -160,7 +159,7 @@ def _over_silent_master(facts: Facts, returncode: int, stderr: bytes) -> Ending:
         )
     if returncode < 0:
         return _lost(facts, f"ssh was ended here by {_signal(returncode)} while it used a ControlMaster")
-    if returncode == 255 and not facts.asked_master and _NO_START.search(stderr):
+    if returncode == 255 and not facts.asked_master and re.search(_NO_START, stderr):
         return _no_start(returncode, stderr)
     if returncode == 255:
         return _lost(facts, printable(facts.last) or _NO_ANSWER)
@@ -169,60 +168,56 @@ def _over_silent_master(facts: Facts, returncode: int, stderr: bytes) -> Ending:
 
 # --- the command was not sent ----------------------------------------------------------------------------------
 
-_UNRESOLVED = re.compile(rb"\S+: Could not resolve host")  # ssh.c: resolve_host, resolve_canonicalize
-_UNREACHABLE = re.compile(rb"ssh: connect to host ")  # sshconnect.c: ssh_connect_direct
-_EXHAUSTED = re.compile(
+_UNRESOLVED = rb"\S+: Could not resolve host"  # ssh.c: resolve_host, resolve_canonicalize
+_EXHAUSTED = (
     rb".*(?:Resource temporarily unavailable|Too many open files|Cannot allocate memory|No buffer space available)"
 )
-_HOST_KEY = re.compile(rb"Host key verification failed\.$|Server host key \S+ not in HostKeyAlgorithms$")
-_DENIED = re.compile(  # sshconnect2.c: userauth; RFC 4253, 11.1: 14 is "no more auth methods available"
-    rb".*: Permission denied \(.*\)\.$|Authentication failed\.$"
-    rb"|Received disconnect from \S+ port -?\d+:(?:14: |2: Too many authentication failures)",
-    re.DOTALL,
+_HOST_KEY = rb"Host key verification failed\.$|Server host key \S+ not in HostKeyAlgorithms$"
+_DENIED = (  # sshconnect2.c: userauth; RFC 4253, 11.1: 14 is "no more auth methods available"
+    rb"(?s).*: Permission denied \(.*\)\.$|Authentication failed\.$"
+    rb"|Received disconnect from \S+ port -?\d+:(?:14: |2: Too many authentication failures)"
 )
-_PASSING = re.compile(  # packet.c: sshpkt_vfatal; kex.c: kex_exchange_identification; RFC 4253, 11.1: 10 to 12
-    rb"""
+# packet.c: sshpkt_vfatal; kex.c: kex_exchange_identification; RFC 4253, 11.1: 10 to 12
+_PASSING = rb"""(?x)
       Connection\ (?:closed|reset)\ by\ | Connection\ to\ .*\ timed\ out$ | Timeout,\ server\
     | Connection\ timed\ out\ during\ banner | (?:\w+:\ )?(?:Connection\ closed\ by\ remote\ host|(?:read|write):\ )
     | .*:\ (?:Broken\ pipe|Connection\ reset\ by\ peer|Connection\ timed\ out|No\ route\ to\ host
              |Network\ is\ unreachable)$
     | Received\ disconnect\ from\ \S+\ port\ -?\d+:1[012]:\ | channel\ \d+:\ open\ failed:\ resource\ shortage
-    """,
-    re.VERBOSE,
-)
-_BUSY = re.compile(rb"the host said: (?:Exceeded MaxStartups|Not allowed at this time)")  # sshd.c: drop_connection
+    """
+_BUSY = rb"the host said: (?:Exceeded MaxStartups|Not allowed at this time)"  # sshd.c: drop_connection
 
 
 def _unsent(facts: Facts, returncode: int, stderr: bytes) -> Ending:
     stamps, last = facts.stamps, facts.last
-    killed = _KILLED.match(last)
+    killed = re.match(_KILLED, last)
     if returncode < 0 or killed:
         by = _signal(-int(killed[1]) if killed else returncode)
         return _ending(Status.LOCAL, facts, f"ssh was ended here by {by} before the command was sent")
     if returncode != 255:
         return _lost(facts, f"ssh exited with {returncode}, but its log does not show that the command was sent")
-    if _UNRESOLVED.match(last):
+    if re.match(_UNRESOLVED, last):
         return _ending(Status.UNRESOLVED, facts, _said(facts))
-    if stamps.connected is None and _EXHAUSTED.match(last):
+    if stamps.connected is None and re.match(_EXHAUSTED, last):
         return _ending(Status.LOCAL, facts, _said(facts), transient=True)
     if stamps.connecting is None:
         return _ending(Status.LOCAL, facts, _said(facts))
     if stamps.connected is None:
         return _behind_proxy(facts, stderr) if facts.proxied else _ending(Status.UNREACHABLE, facts, _said(facts))
-    if stamps.keyed is None and _HOST_KEY.match(last):
+    if stamps.keyed is None and re.match(_HOST_KEY, last):
         hint = "" if facts.why else " Is its key in known_hosts?"
         return _ending(Status.HOST_KEY, facts, _said(facts) + hint)
-    if stamps.keyed is not None and stamps.authenticated is None and not facts.doubted and _DENIED.match(last):
+    if stamps.keyed is not None and stamps.authenticated is None and not facts.doubted and re.match(_DENIED, last):
         return _ending(Status.AUTH, facts, _said(facts))
     return _ending(Status.DROPPED, facts, _said(facts), transient=_can_pass(facts))
 
 
 def _can_pass(facts: Facts) -> bool:
     if facts.why and facts.stamps.keyed is None:
-        return bool(_BUSY.match(facts.why) or _PASSING.match(facts.why))
+        return bool(re.match(_BUSY, facts.why) or re.match(_PASSING, facts.why))
     if not facts.last:
         return facts.stamps.authenticated is not None
-    return _PASSING.match(facts.last) is not None
+    return re.match(_PASSING, facts.last) is not None
 
 
 def _ending(status: Status, facts: Facts, reason: str, *, transient: bool = False) -> Ending:
@@ -240,8 +235,7 @@ def _said(facts: Facts) -> str:
 
 # What a jump host's ssh says on stderr (its LogLevel is the user's): the first of these lines is the cause, the
 # later ones its consequences. `dropped`: the jump host closed on us, which can pass.
-_JUMP = re.compile(
-    rb"""^(?:
+_JUMP = rb"""(?mx)^(?:
       (?P<dropped>
         Connection\ (?:closed|reset)\ by\ \S+\ port\ \d+ | Connection\ to\ \S+\ port\ \d+\ timed\ out
       | (?:kex|ssh)_exchange_identification:\ | Connection\ timed\ out\ during\ banner\ exchange
@@ -252,15 +246,13 @@ _JUMP = re.compile(
     | Authentication\ failed | Host\ key\ verification\ failed | channel\ \d+:\ open\ failed:
     | stdio\ forwarding\ failed | Received\ disconnect\ from\ | Unable\ to\ negotiate\ with\
     | Protocol\ major\ versions | .*\ line\ \d+: | .*(?:illegal|unknown)\ option
-    )""",
-    re.VERBOSE | re.MULTILINE,
-)
+    )"""
 
 
 def _behind_proxy(facts: Facts, stderr: bytes) -> Ending:
     """Judge a proxy that gave no server's version line."""
     peer = facts.peer or "the proxy"
-    told = _JUMP.search(stderr)
+    told = re.search(_JUMP, stderr)
     if told is not None:
         line = stderr[told.start() :].splitlines()[0]
         dropped = told["dropped"] is not None
@@ -277,8 +269,7 @@ def _behind_proxy(facts: Facts, stderr: bytes) -> Ending:
 
 # clientloop.c: quit_message and its elder forms; packet.c: sshpkt_vfatal, of a jump host's ssh. Never by a command
 # that writes LF alone.
-_DIAGNOSTIC = re.compile(
-    rb"""(?:
+_DIAGNOSTIC = rb"""(?x)(?:
       Connection\ to\ \S+\ closed(?:\ by\ remote\ host)?\.
     | Shared\ connection\ to\ \S+\ closed\.
     | Read\ from\ remote\ host\ \S+:\ [^\r\n]{1,100}
@@ -286,9 +277,7 @@ _DIAGNOSTIC = re.compile(
     | Timeout,\ server\ \S+\ not\ responding\.
     | Connection\ (?:closed|reset)\ by\ \S+\ port\ \d+
     | Killed\ by\ signal\ \d+\.
-    )\r\n\Z""",
-    re.VERBOSE,
-)
+    )\r\n\Z"""
 
 
 def strip_diagnostics(stderr: bytes, ending: Ending) -> bytes:
@@ -301,7 +290,7 @@ def strip_diagnostics(stderr: bytes, ending: Ending) -> bytes:
 
 def _diagnostics(stderr: bytes) -> bytes:
     end = len(stderr)
-    while found := _DIAGNOSTIC.search(stderr, max(end - 1024, 0), end):
+    while found := re.compile(_DIAGNOSTIC).search(stderr, max(end - 1024, 0), end):
         end = found.start()
     return stderr[end:]
 

@@ -54,7 +54,7 @@ def _bulk(options: Options, result: Result, hosts: int, size: int) -> None:
 def _measured(
     options: Options, result: Result, hosts: int, size: int, *, beside: tuple[str, ...] | None
 ) -> tuple[str, dict[str, list[Figures]]]:
-    """Run `beside`, or all peers; each must give every byte."""
+    """Run `beside`, or all peers; who does not give every byte is named, and not compared."""
     with SshdFleet(hosts, sshd_options={"KexAlgorithms": "curve25519-sha256"}) as fleet:
         contenders = peers(fleet, f"yes {_LINE} | head -c {size}", _FANOUT, result, libraries=beside is None)
         if beside is not None:
@@ -63,10 +63,14 @@ def _measured(
         limited = {name: partial(contender, limit=_LIMIT) for name, contender in contenders.items()}
         series = interleave(limited, options, f"output, {about}")
     result.notes += [f"{about}: {name} did not end within {_LIMIT} s" for name in contenders if name not in series]
-    for name, runs in series.items():
-        for figures in runs:
-            if figures["bytes"] < hosts * size:
-                raise RunFailed(f"{name} gave {figures['bytes']:,} of {hosts * size:,} bytes")
+    for name, runs in list(series.items()):
+        least = min(figures["bytes"] for figures in runs)
+        if least < hosts * size:
+            lost = f"{about}: {name} gave {least:,} of {hosts * size:,} bytes"
+            if name == "fan_out":
+                raise RunFailed(lost)
+            result.notes.append(lost)
+            del series[name]
     return about, series
 
 

@@ -50,14 +50,14 @@ def main(arguments: list[str] | None = None) -> int:
     facts = machine.facts()
     results: dict[str, Result] = {}
     drawn: list[Path] = []
-    failed = False
+    failed: list[str] = []
     for name in given.names or _BENCHMARKS:
         results[name] = Result()
         try:
             _BENCHMARKS[name](options, results[name])
         except (RunFailed, SshfanError) as error:
             results[name].notes.append(f"ended early: {error}")
-            failed = True
+            failed.append(f"{name} ended early: {error}")
         if given.json is not None:  # all of it takes more than an hour: what there is, is kept
             report = {"facts": facts, "results": {each: result.as_json() for each, result in results.items()}}
             given.json.write_text(json.dumps(report, indent=1) + "\n")
@@ -66,7 +66,10 @@ def main(arguments: list[str] | None = None) -> int:
     print("\n".join(table.lines(facts, results, judge=not options.quick)))
     for path in drawn:
         print(f"drawn: {path}")
-    return 1 if failed or any(not result.rows for result in results.values()) else 0
+    failed += [f"{name} yielded no figure" for name, result in results.items() if not result.rows]
+    for complaint in failed:
+        print(complaint, file=sys.stderr)
+    return 0 if not failed else 1
 
 
 def _count(text: str) -> int:

@@ -90,10 +90,10 @@ def over(ours: Sequence[Figures], theirs: Sequence[Figures], key: str) -> list[f
     return [a[key] / b[key] for a, b in zip(ours, theirs, strict=True)]
 
 
-def worker(name: str, /, *, limit: float | None = None, **parameters: Any) -> Figures:
+def worker(name: str, /, *, kill_after: float | None = None, **parameters: Any) -> Figures:
     """Run `benchmarks.worker`'s task `name` in a fresh interpreter and return what it measured.
 
-    `limit`: seconds that it has.
+    `kill_after`: seconds that it has.
 
     Raises:
         RunFailed: with the last line of what it said.
@@ -108,10 +108,10 @@ def worker(name: str, /, *, limit: float | None = None, **parameters: Any) -> Fi
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=limit,
+            timeout=kill_after,
         )
     except subprocess.TimeoutExpired:
-        raise TooSlow(f"worker {name}: more than {limit} s") from None
+        raise TooSlow(f"worker {name}: more than {kill_after} s") from None
     if done.returncode != 0:
         raise RunFailed(f"worker {name}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
     figures: Figures = json.loads(done.stdout)
@@ -124,13 +124,13 @@ def command(
     given: str = "",
     variables: Mapping[str, str] | None = None,
     lines: int | None = None,
-    limit: float | None = None,
+    kill_after: float | None = None,
 ) -> Figures:
     """Run a program with `given` on its standard input.
 
     `wall`, `cpu` (with its children), `peak` (its own memory), `bytes` that it wrote and the `last` of them.
 
-    `lines`: how many lines it must write, as the proof that it reached every host. `limit`: seconds that it has.
+    `lines`: how many lines it must write, as the proof that it reached every host. `kill_after`: seconds that it has.
 
     Raises:
         TooSlow: it did not end in time.
@@ -150,7 +150,7 @@ def command(
     peaks = [0]
     watching = threading.Thread(target=_watch_peak, args=(process.pid, peaks))
     watching.start()
-    ending = None if limit is None else threading.Timer(limit, process.kill)
+    ending = None if kill_after is None else threading.Timer(kill_after, process.kill)
     if ending is not None:
         ending.start()
     with contextlib.suppress(BrokenPipeError), process.stdin:
@@ -167,8 +167,8 @@ def command(
     watching.join()
     if ending is not None:
         ending.cancel()
-        if wall >= limit:
-            raise TooSlow(f"{argv[0]}: more than {limit} s")
+        if wall >= kill_after:
+            raise TooSlow(f"{argv[0]}: more than {kill_after} s")
     if process.returncode != 0 or (lines is not None and count != lines):
         said = " ".join(last.decode(errors="backslashreplace").split())
         raise RunFailed(f"{argv[0]}: exit code {process.returncode}, {count} lines, the last of them: {said}")

@@ -60,7 +60,7 @@ def _measured(
         if beside is not None:
             contenders = {name: contenders[name] for name in beside}
         about = f"{hosts} hosts x {size / 1000:,.0f} kB"
-        limited = {name: partial(contender, limit=_LIMIT) for name, contender in contenders.items()}
+        limited = {name: partial(contender, kill_after=_LIMIT) for name, contender in contenders.items()}
         series = interleave(limited, options, f"output, {about}")
     result.notes += [f"{about}: {name} did not end within {_LIMIT} s" for name in contenders if name not in series]
     for name, runs in list(series.items()):

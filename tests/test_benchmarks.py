@@ -40,7 +40,7 @@ def test_an_unknown_benchmark_is_refused_by_name() -> None:
 
 def test_a_program_that_takes_too_long_is_ended() -> None:
     with pytest.raises(TooSlow, match=r"sleep: more than 0\.1 s"):
-        command(["sleep", "60"], limit=0.1)
+        command(["sleep", "60"], kill_after=0.1)
 
 
 def test_who_is_too_slow_is_not_run_again() -> None:

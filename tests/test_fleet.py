@@ -243,10 +243,19 @@ async def test_more_commands_than_sessions_wait_their_turn(stock_fleet: SshdFlee
     assert [report.outcomes[0].stdout for report in reports] == [b"%d\n" % number for number in range(60)]
 
 
+@pytest.mark.parametrize("few_sessions", [1, 3], indirect=True)
 async def test_host_with_fewer_sessions_than_ours_makes_commands_wait_too(few_sessions: SshdFleet) -> None:
     async with Fleet(few_sessions.hosts, ssh=few_sessions.ssh) as fleet:
         reports = await asyncio.gather(*(fleet.run("sleep 0.1") for _ in range(10)))
         assert [report.ok for report in reports] == 10 * [True]
+        assert fleet.status.outcomes[0].attempts == 1
+
+
+@pytest.mark.parametrize("few_sessions", [1, 2, 3], indirect=True)
+async def test_host_with_few_sessions_runs_one_command_after_the_other(few_sessions: SshdFleet) -> None:
+    async with Fleet(few_sessions.hosts, ssh=few_sessions.ssh) as fleet:
+        reports = [await fleet.run("true") for _ in range(6)]
+        assert [report.ok for report in reports] == 6 * [True]
         assert fleet.status.outcomes[0].attempts == 1
 
 
@@ -302,6 +311,93 @@ async def test_command_that_cannot_be_sent_is_refused(stock_fleet: SshdFleet) ->
     async with Fleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh) as fleet:
         with pytest.raises(InvalidSetting, match="empty"):
             await fleet.run("")
+
+
+# sessions that are opened ahead
+
+
+def spare_is_open(fleet: Fleet) -> bool:
+    """Whether the only host has opened a session for the next command."""
+    (link,) = fleet._engine._links.values()
+    return link._spare is not None and link._spare._channel.is_open
+
+
+@contextlib.contextmanager
+def frozen(server: SshdFleet) -> Iterator[None]:
+    """Keep the server's side of the only connection from answering."""
+    (connection,) = processes.children(server.sshd_pid)
+    os.kill(connection, signal.SIGSTOP)
+    yield
+    os.kill(connection, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["first", "second"])
+async def test_command_is_sent_without_a_wait_for_its_session(own_server: SshdFleet, before: int) -> None:
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
+        for _ in range(before):
+            await fleet.run("true")
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        with frozen(own_server):
+            (outcome,) = await fleet.run("true", deadline=0.1, on_stop="leave")
+        assert (outcome.status, outcome.sent) == (Status.TIMED_OUT, True)
+
+
+async def test_session_of_long_ago_is_closed_and_no_command_is_sent_in_it(
+    own_server: SshdFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sshfan_async.fleet.spare._FRESH", 0.05)
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        await processes.until(lambda: not spare_is_open(fleet), "the session closed")
+        with frozen(own_server):
+            (outcome,) = await fleet.run("true", deadline=0.1)
+        assert (outcome.status, outcome.sent) == (Status.TIMED_OUT, False)
+        assert (await fleet.run("true")).ok
+
+
+async def test_only_session_of_a_host_is_not_asked_for_twice(own_server: SshdFleet) -> None:
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh, sessions=1) as fleet:
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        running = asyncio.create_task(fleet.run("exec sleep 60"))
+        await processes.until(lambda: "Starting session: command" in own_server.sshd_log(), "the command")
+        (link,) = fleet._engine._links.values()
+        assert link._spare is None
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+
+async def test_session_that_the_host_closes_is_not_used(own_server: SshdFleet) -> None:
+    async with signalling_host(own_server, patience=0.05) as host, Fleet(host, ssh=own_server.ssh) as fleet:
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        await processes.until(lambda: not spare_is_open(fleet), "the session closed")
+        assert (await fleet.run("true")).ok
+
+
+async def test_session_that_is_lost_with_its_connection_is_not_used(own_server: SshdFleet) -> None:
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        os.kill(master(), signal.SIGKILL)
+        await processes.until(lambda: not fleet.status.ok, "the loss")
+        assert (await fleet.run("true")).outcomes[0].attempts == 1
+
+
+async def test_command_whose_session_was_asked_for_ahead_is_sent_over_the_next_connection(
+    own_server: SshdFleet,
+) -> None:
+    """It takes a session that the host has not opened when the connection is lost."""
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        (connection,) = processes.children(own_server.sshd_pid)
+        os.kill(connection, signal.SIGSTOP)
+        first = asyncio.create_task(fleet.run("echo first", on_stop="leave"))
+        second = asyncio.create_task(fleet.run("echo second", on_stop="leave"))
+        await asyncio.sleep(0)
+        os.kill(connection, signal.SIGKILL)
+        (outcome,) = await first
+        assert (outcome.status, outcome.sent) == (Status.LOST, True)
+        (outcome,) = await second
+        assert (outcome.status, outcome.stdout, outcome.attempts) == (Status.OK, b"second\n", 2)
 
 
 # stopping
@@ -372,16 +468,24 @@ async def test_refused_signal_is_told_and_the_next_command_is_wrapped(stock_flee
 
 
 @contextlib.asynccontextmanager
-async def signalling_host(own_server: SshdFleet) -> AsyncIterator[str]:
-    """A server of another make that says it is a new OpenSSH and signals its commands."""
+async def signalling_host(own_server: SshdFleet, patience: float = 60.0) -> AsyncIterator[str]:
+    """A server of another make that says it is a new OpenSSH and signals its commands.
+
+    It closes a session that has no command for `patience` seconds.
+    """
     directory = own_server.directory
 
     class Session(asyncssh.SSHServerSession[bytes]):
         def connection_made(self, chan: Any) -> None:
             self.chan = chan
+            self.impatience = asyncio.get_running_loop().call_later(patience, chan.close)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.impatience.cancel()
 
         def exec_requested(self, command: str) -> bool:
             self.command = command
+            self.impatience.cancel()
             return True
 
         def session_started(self) -> None:

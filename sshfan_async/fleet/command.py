@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sshfan_async.capture import Capture, Spilled, Store
     from sshfan_async.events import Stream
     from sshfan_async.fleet.link import Link
-    from sshfan_async.mux import Channel, Connection
+    from sshfan_async.mux import Channel
     from sshfan_async.outcome import Clock, Remote
     from sshfan_async.settings import Run
     from sshfan_async.source import Source
@@ -100,12 +100,19 @@ class HostCommand:
         self._stderr: Capture | None = None
         self._ended = False
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has its outcome: then it is not to be sent."""
+        return self._ended
+
     # towards its end
 
-    def begin(self, connection: Connection) -> None:
-        """Open a channel: the command has its place."""
+    def begin(self, channel: Channel) -> None:
+        """Use `channel`, open or to be opened: the command has its place."""
         self._attempts += 1
-        self._channel = connection.open_channel(self)
+        self._channel = channel
+        if channel.is_open:
+            self._send()
 
     def fail(self, ending: Ending, clock: Clock | None = None) -> None:
         """End it before it was sent."""
@@ -159,10 +166,14 @@ class HostCommand:
     # what the channel tells
 
     def opened(self) -> None:
+        """The session is there for the command."""
+        self._link.opened(self)
+        self._send()
+
+    def _send(self) -> None:
         """Send the command, unless it has ended meanwhile."""
         channel, run = self._channel, self._run.run
         assert channel is not None
-        self._link.opened(self)
         if self._ended:
             channel.close()
             return
@@ -179,10 +190,7 @@ class HostCommand:
     def refused(self, reason: str) -> None:
         """The host opens no session now."""
         self._channel = None
-        if self._ended:
-            self._link.leave()
-        else:
-            self._link.refused(self, reason)
+        self._link.refused(self, reason)
 
     def answered(self, request: str, *, accepted: bool) -> None:
         """The host takes the command or not, or has signalled it or not."""

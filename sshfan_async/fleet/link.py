@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sshfan_async.attempt import Ended
 from sshfan_async.descriptors import BUDGET
 from sshfan_async.fleet.master import Master
+from sshfan_async.fleet.spare import Spare
 from sshfan_async.outcome import Outcome, Phase, Phases, Status
 from sshfan_async.sshlog import Ending
 
@@ -62,8 +63,9 @@ class Link:
         self._room = equipment.plan.sessions
         self._closing: deque[int] = deque()
         """For each close that the host may not have read, the number of questions asked before it."""
-        self._hasty: set[HostCommand] = set()
-        """Commands whose session the host may refuse for no more than a close that it had not read yet."""
+        self._opening: dict[HostCommand, int] = {}
+        """Commands that wait for their session, and how many of ours the host may have counted besides, at most."""
+        self._spare: Spare | None = None
         self._refusals = 0
         self._connection: Connection | None = None
         self._master: Master | None = None
@@ -107,7 +109,7 @@ class Link:
 
     def opened(self, command: HostCommand) -> None:
         """The host has opened a session for `command`."""
-        self._hasty.discard(command)
+        del self._opening[command]
         self.answered()
 
     def answered(self) -> None:
@@ -126,19 +128,34 @@ class Link:
     def refused(self, command: HostCommand, reason: str) -> None:
         """The host opened no session for `command`: it has as many as it takes (sshd_config(5): MaxSessions)."""
         self._active -= 1
-        self._refusals += 1
-        if command in self._hasty:
-            self._hasty.discard(command)
-            self._waiting.appendleft(command)
-        elif self._active > 0:
-            self._room = self._active
+        beside = self._opening.pop(command)
+        self._note_refusal(beside)
+        if beside > 0 and not command.has_ended:
             self._waiting.appendleft(command)
         else:
             reason = f"the host opens no session: {reason}"
             command.fail(Ending(status=Status.DROPPED, sent=False, phase=Phase.QUEUED, reason=reason))
+        self._pump()
+
+    def spare_refused(self, spare: Spare) -> None:
+        """The host opened no session ahead of a command."""
+        self._spare = None
+        self._note_refusal(spare.beside)
+        self.answered()
+
+    def drop_spare(self, spare: Spare) -> None:
+        """Close `spare`, which nobody has taken; once it is closed there is nothing left to do."""
+        if spare is self._spare:
+            self._spare = None
+            spare.close()
+            assert self._connection is not None
+            self._closing.append(self._connection.asked)
+
+    def _note_refusal(self, beside: int) -> None:
+        self._room = min(self._room, max(beside, 1))
+        self._refusals += 1
         if self._refusals >= _MOST_REFUSALS:
             self._leave_when_free("replaced after many refused sessions")
-        self._pump()
 
     def again(self, command: HostCommand) -> None:
         """The connection was lost before `command` was sent: it goes first over the next one."""
@@ -152,14 +169,35 @@ class Link:
             if self._waiting:
                 self._want()
         else:
-            while self._waiting and self._has_room(self._connection):
-                command = self._waiting.popleft()
-                if self._closing:
-                    self._hasty.add(command)
-                self._active += 1
-                command.begin(self._connection)
+            while self._waiting and self._begin_next(self._connection):
+                pass
         if self._active == 0 and self._connection is not None and (self._leaving or not self._waiting):
             self._rest_or_leave()
+
+    def _begin_next(self, connection: Connection) -> bool:
+        """Begin the command that has waited longest, if the host has a session for it; whether it has."""
+        spare, self._spare = self._spare, None
+        if spare is None and not self._has_room(connection):
+            return False
+        command = self._waiting.popleft()
+        if spare is None:
+            beside, channel = self._active + len(self._closing), connection.open_channel(command)
+        else:
+            beside, channel = spare.beside, spare.hand_to(command)
+        if not channel.is_open:
+            self._opening[command] = beside
+        self._active += 1
+        command.begin(channel)
+        if not self._waiting:
+            self._open_spare(connection)
+        return True
+
+    def _open_spare(self, connection: Connection) -> None:
+        """Open a session for the next command, where the host takes one more than it may have now."""
+        self._forget_closed(connection)
+        beside = self._active + len(self._closing)
+        if beside < self._room:
+            self._spare = Spare(self, connection, beside)
 
     def _has_room(self, connection: Connection) -> bool:
         """Whether the host has a session to spare.
@@ -258,6 +296,8 @@ class Link:
             )
         concluded.set_result(None)
         self._pump()
+        if self._active == 0:
+            self._open_spare(master.connection)
         reason = _CLOSED
         try:
             reason = await master.lost()
@@ -270,8 +310,9 @@ class Link:
             if timer is not None:
                 timer.cancel()
         self._idle = self._age = None
+        self._spare = None
         self._closing.clear()
-        self._hasty.clear()
+        self._opening.clear()
         if self._leaving:
             again = "" if self._closed else ": the next command connects again"
             self._ended = _idle(f"{self._leaving}{again}")

@@ -95,6 +95,15 @@ class Channel:
         self._close_sent = False
         self._asked: deque[tuple[str, int]] = deque([("open", question)])
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the host has opened the session, and we have not closed it."""
+        return self._remote is not None and not self._close_sent
+
+    def hand_to(self, receiver: Receiver) -> None:
+        """Tell `receiver` what happens from now on."""
+        self._receiver = receiver
+
     # what we send
 
     def set_variable(self, name: str, value: str) -> None:
@@ -115,7 +124,7 @@ class Channel:
 
     def ask(self) -> bool:
         """Ask for an answer, `"keepalive"`, as OpenSSH does itself; False where the channel is not open."""
-        if self._remote is None or self._close_sent:
+        if not self.is_open:
             return False
         self._request(b"keepalive@openssh.com", answer="keepalive")
         return True

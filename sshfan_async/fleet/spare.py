@@ -1,0 +1,86 @@
+"""A session that is opened ahead of its command, which then takes one round trip in place of two."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sshfan_async.events import Stream
+    from sshfan_async.fleet.command import HostCommand
+    from sshfan_async.fleet.link import Link
+    from sshfan_async.mux import Channel, Connection
+
+__all__ = ["Spare"]
+
+_FRESH = 2.0
+"""Seconds for which a spare session is good, from the host's word that it is open.
+
+Later the connection may have died in silence, and what has been sent is never sent again: so the next command opens
+its own session, and is sent on the host's answer. Nor shall an idle host keep a session for us (sshd_config(5):
+UnusedConnectionTimeout).
+"""
+
+
+class Spare:
+    """The receiver of a channel until a command takes it, or its time is over."""
+
+    __slots__ = ("_channel", "_link", "_timer", "beside")
+
+    def __init__(self, link: Link, connection: Connection, beside: int) -> None:
+        """`beside`: the sessions of ours that the host may count besides, at most."""
+        self.beside = beside
+        self._link = link
+        self._timer: asyncio.TimerHandle | None = None
+        self._channel: Channel = connection.open_channel(self)
+
+    def hand_to(self, command: HostCommand) -> Channel:
+        """Return the channel, of which `command` is told everything from now on."""
+        self._stop_timer()
+        self._channel.hand_to(command)
+        return self._channel
+
+    def close(self) -> None:
+        """Close it unused."""
+        self._stop_timer()
+        self._channel.close()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # what the channel tells
+
+    def opened(self) -> None:
+        """It is ready."""
+        self._timer = asyncio.get_running_loop().call_later(_FRESH, self._link.drop_spare, self)
+        self._link.answered()
+
+    def refused(self, reason: str) -> None:
+        """The host has no session to spare."""
+        self._link.spare_refused(self)
+
+    def answered(self, request: str, *, accepted: bool) -> None:
+        """The host has been asked whether it has read a close."""
+        self._link.answered()
+
+    def closed(self) -> None:
+        """It is gone: at our word, or the host closes what nobody uses (sshd_config(5): ChannelTimeout)."""
+        self._link.drop_spare(self)
+
+    def lost(self, reason: str) -> None:
+        """It is gone with the connection."""
+        self._stop_timer()
+
+    def output(self, stream: Stream, data: bytes) -> None:
+        """Nothing runs that could write."""
+
+    def writable(self) -> None:
+        """Nothing is written."""
+
+    def exited(self, code: int) -> None:
+        """Nothing runs that could exit."""
+
+    def signalled(self, name: str) -> None:
+        """Nothing runs that could be signalled."""

@@ -8,6 +8,7 @@ import pwd
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.distance import distance
 from benchmarks.measure import Figures, Options, RunFailed, column, interleave, over, worker
 from sshfan_async.testing import SshdFleet
 from sshfan_async.testing.configuration import ADDRESS, Layout
@@ -26,12 +27,16 @@ _KIB = 1 / 1024
 _BULK_HOSTS = 8
 _BULK = 50_000_000
 _IDLE = 10.0
+_FAR_HOSTS = 20
+_ROUND_TRIP = 0.05
+"""Seconds: as between neighbouring continents."""
 
 
 def run(options: Options, result: Result) -> None:
     sizes = (3,) if options.quick else (20, 100, 300)
     for hosts in sizes if options.hosts is None else (options.hosts,):
         _commands(options, result, hosts)
+    _far(options, result)
     _bulk(options, result)
     _idle(options, result)
 
@@ -40,7 +45,7 @@ def _commands(options: Options, result: Result, hosts: int) -> None:
     rounds = 2 if options.quick else _ROUNDS
     about = f"{hosts} hosts x {rounds} commands"
     with _server(hosts) as fleet:
-        series = interleave(_contenders(fleet, "true", rounds, result), options, f"warm, {about}")
+        series = interleave(_contenders(_task(fleet, "true"), rounds, result), options, f"warm, {about}")
     ours, beaten, count = series["Fleet"], series.pop("Fleet with a heartbeat"), hosts * rounds
     bars = {"asyncssh": 1.35, "ssh over ControlMaster": 3.0}
     for name, runs in series.items():
@@ -67,11 +72,37 @@ def _commands(options: Options, result: Result, hosts: int) -> None:
         result.add(f"{about}: CPU of its own process per command, {name}", column(runs, "own", _MS / count), "ms")
 
 
+def _far(options: Options, result: Result) -> None:
+    hosts, rounds = options.size(_FAR_HOSTS, 3), 2 if options.quick else _ROUNDS
+    about = f"{hosts} hosts {_ROUND_TRIP * _MS:g} ms away x {rounds} commands"
+    with _server(hosts) as fleet, distance(fleet.port, _ROUND_TRIP) as port:
+        found = _contenders(_from_afar(_task(fleet, "true"), fleet, port), rounds, result)
+        contenders = {name: found[name] for name in ("Fleet", "asyncssh", "ssh over ControlMaster") if name in found}
+        series = interleave(contenders, options, f"warm, {about}")
+    ours, count = series["Fleet"], hosts * rounds
+    for name, runs in series.items():
+        if name != "Fleet":
+            result.add(f"{about}: commands/s, Fleet / {name}", over(runs, ours, "wall"))
+    for name, runs in series.items():
+        result.add(f"{about}: commands/s, {name}", [count / wall for wall in column(runs, "wall")], "/s")
+
+
+def _from_afar(task: dict[str, Any], fleet: SshdFleet, port: int) -> dict[str, Any]:
+    """Return the task with the same hosts behind `port`, to those who read ssh_config and to those who do not."""
+    layout = Layout(fleet.directory)
+    here = f"[{ADDRESS}]:{fleet.port}"
+    for name in fleet.hosts:
+        fleet.add_host(name, options={"Port": str(port), "HostKeyAlias": here})
+    known_hosts = layout.directory / "known_hosts_from_afar"
+    known_hosts.write_text(layout.known_hosts.read_text().replace(here, f"[{ADDRESS}]:{port}"))
+    return {**task, "port": port, "known_hosts": str(known_hosts)}
+
+
 def _bulk(options: Options, result: Result) -> None:
     size = 100_000 if options.quick else _BULK
     about = f"{_BULK_HOSTS} hosts x {size / 1e6:g} MB"
     with _server(_BULK_HOSTS) as fleet:
-        found = _contenders(fleet, f"head -c {size} /dev/zero", 1, result)
+        found = _contenders(_task(fleet, f"head -c {size} /dev/zero"), 1, result)
         contenders = {name: found[name] for name in ("Fleet", "asyncssh", "ssh over ControlMaster") if name in found}
         series = interleave(contenders, options, f"warm, {about}")
     for name, runs in series.items():
@@ -118,8 +149,8 @@ def _task(fleet: SshdFleet, command: str) -> dict[str, Any]:
     }
 
 
-def _contenders(fleet: SshdFleet, command: str, rounds: int, result: Result) -> dict[str, Callable[[], Figures]]:
-    given: dict[str, Any] = {"task": _task(fleet, command), "rounds": rounds}
+def _contenders(task: dict[str, Any], rounds: int, result: Result) -> dict[str, Callable[[], Figures]]:
+    given: dict[str, Any] = {"task": task, "rounds": rounds}
     found: dict[str, Callable[[], Figures]] = {
         "Fleet": partial(worker, "warm-fleet", **given, on_stop="leave"),
         "Fleet, on_stop=kill": partial(worker, "warm-fleet", **given, on_stop="kill"),

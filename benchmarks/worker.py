@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from benchmarks import distance
 from benchmarks.contenders import engine, hosts, log, polling, warm
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _TASKS: dict[str, Callable[..., Figures]] = {
     "idle-loop": warm.idle_loop_run,
     "log": log.fan_out_run,
     "polling-loop": polling.polling_loop_run,
+    "relay": distance.relay_run,
     "run": polling.run_run,
     "warm-asyncssh": warm.asyncssh_run,
     "warm-clustershell": warm.clustershell_run,

@@ -15,6 +15,7 @@ from sshfan_async.errors import FleetUnavailable
 from sshfan_async.fleet.command import HostCommand
 from sshfan_async.fleet.keeper import Keeper
 from sshfan_async.fleet.link import DESCRIPTORS, Link
+from sshfan_async.fleet.spare import Spares
 from sshfan_async.fleet.tasks import completed
 from sshfan_async.launch import common_argv, ssh_environment
 from sshfan_async.logpipe import LogPipes
@@ -56,6 +57,7 @@ class Equipment:
     common_argv: tuple[str, ...]
     environment: Mapping[bytes, bytes]
     keeper: Keeper
+    spares: Spares
     log_pipes: LogPipes
     readers: Readers
     store: Store
@@ -122,6 +124,7 @@ class Engine:
             common_argv=common_argv(plan.ssh, client, connect_timeout=plan.connect_timeout),
             environment=ssh_environment(os.environb),
             keeper=keeper,
+            spares=Spares(),
             log_pipes=LogPipes(),
             readers=readers,
             store=Store(0),
@@ -153,6 +156,7 @@ class Engine:
         equipment, self._equipment = self._equipment, None
         if equipment is not None:
             await completed(equipment.keeper.close())
+            equipment.spares.close()
             equipment.readers.close()
             equipment.log_pipes.close()
             equipment.store.close()

@@ -143,11 +143,10 @@ class Link:
         self._note_refusal(spare.beside)
         self.answered()
 
-    def drop_spare(self, spare: Spare) -> None:
-        """Close `spare`, which nobody has taken; once it is closed there is nothing left to do."""
+    def spare_gone(self, spare: Spare) -> None:
+        """`spare` is closed, by us or by the host, unless a command has it."""
         if spare is self._spare:
             self._spare = None
-            spare.close()
             assert self._connection is not None
             self._closing.append(self._connection.asked)
 
@@ -197,7 +196,7 @@ class Link:
         self._forget_closed(connection)
         beside = self._active + len(self._closing)
         if beside < self._room:
-            self._spare = Spare(self, connection, beside)
+            self._spare = Spare(self, self._equipment.spares, connection, beside)
 
     def _has_room(self, connection: Connection) -> bool:
         """Whether the host has a session to spare.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sshfan_async.fleet.link import Link
     from sshfan_async.mux import Channel, Connection
 
-__all__ = ["Spare"]
+__all__ = ["Spare", "Spares"]
 
 _FRESH = 2.0
 """Seconds for which a spare session is good, from the host's word that it is open.
@@ -25,36 +25,31 @@ UnusedConnectionTimeout).
 class Spare:
     """The receiver of a channel until a command takes it, or its time is over."""
 
-    __slots__ = ("_channel", "_link", "_timer", "beside")
+    __slots__ = ("_channel", "_link", "_spares", "beside")
 
-    def __init__(self, link: Link, connection: Connection, beside: int) -> None:
+    def __init__(self, link: Link, spares: Spares, connection: Connection, beside: int) -> None:
         """`beside`: the sessions of ours that the host may count besides, at most."""
         self.beside = beside
         self._link = link
-        self._timer: asyncio.TimerHandle | None = None
+        self._spares = spares
         self._channel: Channel = connection.open_channel(self)
 
     def hand_to(self, command: HostCommand) -> Channel:
         """Return the channel, of which `command` is told everything from now on."""
-        self._stop_timer()
+        self._spares.discard(self)
         self._channel.hand_to(command)
         return self._channel
 
-    def close(self) -> None:
-        """Close it unused."""
-        self._stop_timer()
+    def expire(self) -> None:
+        """Its time is over."""
         self._channel.close()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._link.spare_gone(self)
 
     # what the channel tells
 
     def opened(self) -> None:
         """It is ready."""
-        self._timer = asyncio.get_running_loop().call_later(_FRESH, self._link.drop_spare, self)
+        self._spares.add(self)
         self._link.answered()
 
     def refused(self, reason: str) -> None:
@@ -67,11 +62,12 @@ class Spare:
 
     def closed(self) -> None:
         """It is gone: at our word, or the host closes what nobody uses (sshd_config(5): ChannelTimeout)."""
-        self._link.drop_spare(self)
+        self._spares.discard(self)
+        self._link.spare_gone(self)
 
     def lost(self, reason: str) -> None:
         """It is gone with the connection."""
-        self._stop_timer()
+        self._spares.discard(self)
 
     def output(self, stream: Stream, data: bytes) -> None:
         """Nothing runs that could write."""
@@ -84,3 +80,38 @@ class Spare:
 
     def signalled(self, name: str) -> None:
         """Nothing runs that could be signalled."""
+
+
+class Spares:
+    """The open spare sessions of a fleet. One timer serves all: a timer each would be most of what they cost."""
+
+    def __init__(self) -> None:
+        self._until: dict[Spare, float] = {}
+        """The loop's time at which each expires, the earliest first."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, spare: Spare) -> None:
+        """Let `spare` expire in a while."""
+        loop = asyncio.get_running_loop()
+        self._until[spare] = loop.time() + _FRESH
+        if self._timer is None:
+            self._timer = loop.call_later(_FRESH, self._expire)
+
+    def discard(self, spare: Spare) -> None:
+        """Forget `spare`, if it is known."""
+        self._until.pop(spare, None)
+
+    def close(self) -> None:
+        """Let none expire any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _expire(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer, now = None, loop.time()
+        for spare, until in list(self._until.items()):
+            if until > now:
+                self._timer = loop.call_at(until, self._expire)
+                return
+            del self._until[spare]
+            spare.expire()

@@ -167,7 +167,7 @@ def command(
     watching.join()
     if ending is not None:
         ending.cancel()
-        if wall >= kill_after:
+        if wall >= ending.interval:
             raise TooSlow(f"{argv[0]}: more than {kill_after} s")
     if process.returncode != 0 or (lines is not None and count != lines):
         said = " ".join(last.decode(errors="backslashreplace").split())

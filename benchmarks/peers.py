@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SSH_STARTERS", "peers"]
 
-Contender: TypeAlias = "Callable[[], Figures]"
+Contender: TypeAlias = "Callable[..., Figures]"
+"""It takes `kill_after`: the seconds that it has."""
 
 SSH_STARTERS = ("xargs", "pdsh", "clush", "pssh", "plain gather")
 """The peers that start ssh, as this package does."""

@@ -27,6 +27,8 @@ _KIB = 1 / 1024
 _BULK_HOSTS = 8
 _BULK = 50_000_000
 _IDLE = 10.0
+_BESIDE: tuple[str, ...] = ("Fleet", "asyncssh", "ssh over ControlMaster")
+"""Who takes part where it is not about commands/s alone."""
 _FAR_HOSTS = 20
 _ROUND_TRIP = 0.05
 """Seconds: as between neighbouring continents."""
@@ -77,7 +79,7 @@ def _far(options: Options, result: Result) -> None:
     about = f"{hosts} hosts {_ROUND_TRIP * _MS:g} ms away x {rounds} commands"
     with _server(hosts) as fleet, distance(fleet.port, _ROUND_TRIP) as port:
         found = _contenders(_from_afar(_task(fleet, "true"), fleet, port), rounds, result)
-        contenders = {name: found[name] for name in ("Fleet", "asyncssh", "ssh over ControlMaster") if name in found}
+        contenders = {name: found[name] for name in _BESIDE if name in found}
         series = interleave(contenders, options, f"warm, {about}")
     ours, count = series["Fleet"], hosts * rounds
     for name, runs in series.items():
@@ -103,7 +105,7 @@ def _bulk(options: Options, result: Result) -> None:
     about = f"{_BULK_HOSTS} hosts x {size / 1e6:g} MB"
     with _server(_BULK_HOSTS) as fleet:
         found = _contenders(_task(fleet, f"head -c {size} /dev/zero"), 1, result)
-        contenders = {name: found[name] for name in ("Fleet", "asyncssh", "ssh over ControlMaster") if name in found}
+        contenders = {name: found[name] for name in _BESIDE if name in found}
         series = interleave(contenders, options, f"warm, {about}")
     for name, runs in series.items():
         if any(figures["bytes"] != _BULK_HOSTS * size for figures in runs):

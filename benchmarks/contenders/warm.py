@@ -184,7 +184,7 @@ def asyncssh_run(task: dict[str, Any], rounds: int) -> Figures:
                     ended = await asyncio.gather(
                         *(connection.run(task["command"], encoding=None, check=True) for connection in connections)
                     )
-                    size += sum(len(each.stdout) for each in ended)
+                    size += sum(len(each.stdout or b"") for each in ended)
             return {**usage.figures, "bytes": size}
 
     return standard_loop(run)

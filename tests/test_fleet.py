@@ -259,6 +259,46 @@ async def test_host_with_few_sessions_runs_one_command_after_the_other(few_sessi
         assert fleet.status.outcomes[0].attempts == 1
 
 
+@pytest.mark.parametrize("few_sessions", [2, 3], indirect=True)
+async def test_session_that_a_left_command_keeps_holds_up_no_other(few_sessions: SshdFleet) -> None:
+    """Sshd closes a session only when its process has ended; ours is closed, and nothing can be asked on it."""
+    async with Fleet(few_sessions.hosts, ssh=few_sessions.ssh) as fleet:
+        (left,) = await fleet.run("echo $$; exec sleep 60", timeout=0.2, on_stop="leave")
+        for _ in range(4):
+            assert (await fleet.run("true", deadline=10.0)).ok
+        os.kill(remote_pid(left), signal.SIGKILL)
+
+
+async def test_question_that_the_host_never_answers_holds_up_no_command(
+    own_server: SshdFleet, tmp_path: Path
+) -> None:
+    """What is asked on a channel that the host has closed is not answered."""
+
+    async def told(fleet: Fleet, name: str) -> int:
+        """Begin a command that ends when its file is there; return its pid."""
+        command = f"echo $$ >{tmp_path}/{name}.pid; until [ -e {tmp_path}/{name} ]; do sleep 0.02; done"
+        running.append(asyncio.create_task(fleet.run(command, on_stop="leave")))
+        pid = tmp_path / f"{name}.pid"
+        await processes.until(lambda: pid.exists() and pid.read_text().endswith("\n"), name)
+        return int(pid.read_text())
+
+    running: list[asyncio.Task[Any]] = []
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh, sessions=3) as fleet:
+        pids = {name: await told(fleet, name) for name in ("asked", "long", "first")}
+        waiting = asyncio.create_task(fleet.run("true", deadline=10.0))
+        await asyncio.sleep(0)
+        the_master = master()
+        os.kill(the_master, signal.SIGSTOP)
+        for name in ("first", "asked"):
+            (tmp_path / name).touch()
+            await processes.until(lambda name=name: not processes.is_running(pids[name]), name)
+        os.kill(the_master, signal.SIGCONT)
+        (outcome,) = await waiting
+        assert outcome.status is Status.OK
+        (tmp_path / "long").touch()
+        assert all(report.ok for report in await asyncio.gather(*running))
+
+
 @pytest.mark.parametrize("few_sessions", [0], indirect=True)
 async def test_host_that_opens_no_session_is_not_sent_the_command(few_sessions: SshdFleet) -> None:
     async with Fleet(few_sessions.hosts, ssh=few_sessions.ssh) as fleet:
@@ -355,6 +395,23 @@ async def test_session_of_long_ago_is_closed_and_no_command_is_sent_in_it(
         assert (await fleet.run("true")).ok
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2])
+async def test_session_is_not_used_where_the_loop_was_blocked_beyond_its_time(
+    own_server: SshdFleet, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    """The command is submitted in the third turn of the loop, which may come before the session's timer."""
+    monkeypatch.setattr("sshfan_async.fleet.spare._FRESH", 0.5)
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        with frozen(own_server):
+            running = asyncio.create_task(fleet.run("true", deadline=1.5, on_stop="leave"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            time.sleep(0.6)  # the cause itself: nothing waits for it
+            (outcome,) = await running
+        assert (outcome.status, outcome.sent) == (Status.TIMED_OUT, False)
+
+
 async def test_only_session_of_a_host_is_not_asked_for_twice(own_server: SshdFleet) -> None:
     async with Fleet(own_server.hosts[0], ssh=own_server.ssh, sessions=1) as fleet:
         await processes.until(lambda: spare_is_open(fleet), "the session")
@@ -380,6 +437,16 @@ async def test_session_that_is_lost_with_its_connection_is_not_used(own_server: 
         os.kill(master(), signal.SIGKILL)
         await processes.until(lambda: not fleet.status.ok, "the loss")
         assert (await fleet.run("true")).outcomes[0].attempts == 1
+
+
+async def test_session_is_not_used_once_its_connection_is_known_to_be_closed(own_server: SshdFleet) -> None:
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        (link,) = fleet._engine._links.values()
+        assert link._connection is not None
+        link._connection.close()
+        (outcome,) = await fleet.run("true")
+        assert (outcome.status, outcome.attempts) == (Status.OK, 1)
 
 
 async def test_command_whose_session_was_asked_for_ahead_is_sent_over_the_next_connection(

@@ -151,7 +151,8 @@ class Link:
             self._closing.append(self._connection.asked)
 
     def _note_refusal(self, beside: int) -> None:
-        self._room = min(self._room, max(beside, 1))
+        if beside > 0:
+            self._room = min(self._room, beside)
         self._refusals += 1
         if self._refusals >= _MOST_REFUSALS:
             self._leave_when_free("replaced after many refused sessions")
@@ -164,7 +165,7 @@ class Link:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        if self._connection is None or self._leaving:
+        if self._connection is None or self._connection.is_lost or self._leaving:
             if self._waiting:
                 self._want()
         else:
@@ -175,6 +176,8 @@ class Link:
 
     def _begin_next(self, connection: Connection) -> bool:
         """Begin the command that has waited longest, if the host has a session for it; whether it has."""
+        if self._spare is not None and self._spare.is_over():
+            self._spare.expire()
         spare, self._spare = self._spare, None
         if spare is None and not self._has_room(connection):
             return False
@@ -203,13 +206,14 @@ class Link:
 
         sshd frees a session only at the end of the turn in which it reads our close, and refuses a new one that it
         reads in the same turn (serverloop.c: server_loop2; channels.c: channel_garbage_collect). So a place is free
-        once the host has answered something that was sent after the close; if need be we ask.
+        once the host has answered something that was sent after the close; if need be we ask, and where no channel is
+        open to ask on, the open is the question.
         """
         self._forget_closed(connection)
         if self._active + len(self._closing) < self._room or self._active == 0:
             return True
-        if self._active < self._room and connection.asked <= self._closing[0]:
-            connection.ask()
+        if self._active < self._room and connection.asked <= self._closing[-1]:
+            return not connection.ask()
         return False
 
     def _forget_closed(self, connection: Connection) -> None:

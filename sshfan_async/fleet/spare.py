@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,8 +18,7 @@ _FRESH = 2.0
 """Seconds for which a spare session is good, from the host's word that it is open.
 
 Later the connection may have died in silence, and what has been sent is never sent again: so the next command opens
-its own session, and is sent on the host's answer. Nor shall an idle host keep a session for us (sshd_config(5):
-UnusedConnectionTimeout).
+its own session, and is sent on the host's answer. Nor shall an idle host keep a session open for nobody.
 """
 
 
@@ -40,8 +40,13 @@ class Spare:
         self._channel.hand_to(command)
         return self._channel
 
+    def is_over(self) -> bool:
+        """Whether its time is over: in a loop that was blocked, a command can come before our timer."""
+        return self._spares.is_over(self)
+
     def expire(self) -> None:
-        """Its time is over."""
+        """Close it unused."""
+        self._spares.discard(self)
         self._channel.close()
         self._link.spare_gone(self)
 
@@ -57,11 +62,10 @@ class Spare:
         self._link.spare_refused(self)
 
     def answered(self, request: str, *, accepted: bool) -> None:
-        """The host has been asked whether it has read a close."""
-        self._link.answered()
+        """Nothing is asked."""
 
     def closed(self) -> None:
-        """It is gone: at our word, or the host closes what nobody uses (sshd_config(5): ChannelTimeout)."""
+        """It is gone: at our word, or at the host's, which may close what nobody uses."""
         self._spares.discard(self)
         self._link.spare_gone(self)
 
@@ -97,6 +101,10 @@ class Spares:
         if self._timer is None:
             self._timer = loop.call_later(_FRESH, self._expire)
 
+    def is_over(self, spare: Spare) -> bool:
+        """Whether the time of `spare` is over; not before it is open."""
+        return self._until.get(spare, math.inf) <= asyncio.get_running_loop().time()
+
     def discard(self, spare: Spare) -> None:
         """Forget `spare`, if it is known."""
         self._until.pop(spare, None)
@@ -107,11 +115,10 @@ class Spares:
             self._timer.cancel()
 
     def _expire(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer, now = None, loop.time()
-        for spare, until in list(self._until.items()):
-            if until > now:
+        loop, self._timer = asyncio.get_running_loop(), None
+        while self._until:
+            spare, until = next(iter(self._until.items()))
+            if until > loop.time():
                 self._timer = loop.call_at(until, self._expire)
                 return
-            del self._until[spare]
             spare.expire()

@@ -68,11 +68,14 @@ class Connection(asyncio.BufferedProtocol):
         self.send(wire.channel_open_session(number, WINDOW, PACKET))
         return channel
 
-    def ask(self) -> None:
-        """Ask the host something that it answers for certain, if any channel is open to do so."""
-        for channel in self._channels.values():
-            if channel.ask():
-                return
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing that is sent can arrive any more; the channels' receivers may not know yet."""
+        return self._transport.is_closing()
+
+    def ask(self) -> bool:
+        """Ask the host something on a channel that is open, if any is; the answer fails to come if it closes it."""
+        return any(channel.ask() for channel in self._channels.values())
 
     def note_answer(self, question: int) -> None:
         """An answer has come to the question of that number: not always in the order of asking."""

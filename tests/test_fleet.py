@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import glob
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -465,6 +466,39 @@ async def test_command_whose_session_was_asked_for_ahead_is_sent_over_the_next_c
         assert (outcome.status, outcome.sent) == (Status.LOST, True)
         (outcome,) = await second
         assert (outcome.status, outcome.stdout, outcome.attempts) == (Status.OK, b"second\n", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("few_sessions", [1, 2, 3, 10], indirect=True)
+async def test_any_mix_of_commands_gives_each_its_outcome(
+    few_sessions: SshdFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands that end by themselves, at their clocks, or with their callers, more at once than the host takes."""
+    monkeypatch.setattr("sshfan_async.fleet.spare._FRESH", 0.02)
+    chance, complaints = random.Random(7), []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+
+    async def work(fleet: Fleet) -> None:
+        for _ in range(60):
+            clocks = chance.choice([{}, {}, {"timeout": 0.03}, {"deadline": 0.03}, {"deadline": 0.001}])
+            command = chance.choice(["true", "sleep 0.02", "exec sleep 0.3", "head -c 200000 /dev/zero"])
+            run = asyncio.create_task(fleet.run(command, on_stop=chance.choice(["leave", "kill"]), **clocks))
+            if chance.random() < 0.2:
+                await asyncio.wait([run], timeout=chance.random() / 20)
+                run.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                (outcome,) = await asyncio.wait_for(run, 20)
+                assert outcome.status is (Status.TIMED_OUT if outcome.clock is not None else Status.OK)
+
+    async with Fleet(few_sessions.hosts, ssh=few_sessions.ssh, sessions=4) as fleet:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(8):
+                group.create_task(work(fleet))
+        (link,) = fleet._engine._links.values()
+        await processes.until(lambda: link._active == 0, "every place free again")
+        assert not link._opening
+        assert fleet.status.outcomes[0].attempts == 1
+    assert complaints == []
 
 
 # stopping

@@ -7,8 +7,10 @@ Names are checked by what is allowed, because `ssh` hands them on: a leading `-`
 
 from __future__ import annotations
 
+import os
 import re
 import reprlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
@@ -220,13 +222,25 @@ def _check_size(names: str, limit: int) -> None:
             raise InvalidTarget(_too_many(names, limit))
 
 
+def group_resolver() -> Any:
+    """Return ClusterShell's group resolver, less the example that its package installs beside a Python of its own.
+
+    That one has made-up hosts, in its default group too (ClusterShell: Defaults.py, config_paths).
+    """
+    from ClusterShell.NodeSet import std_group_resolver
+    from ClusterShell.NodeUtils import GroupResolverConfig
+
+    resolver = std_group_resolver()
+    example = os.path.join(sys.prefix, "etc/clustershell/groups.conf")
+    files = getattr(resolver, "filenames", ())  # one that the application has set may read none
+    return GroupResolverConfig([path for path in files if path != example]) if example in files else resolver
+
+
 class _Groups:
     """ClusterShell's default group resolver made strict: an unknown group is not the same as an empty one."""
 
     def __init__(self, limit: int) -> None:
-        from ClusterShell.NodeSet import std_group_resolver
-
-        self._resolver: Any = std_group_resolver()
+        self._resolver = group_resolver()
         self._limit = limit
 
     def group_nodes(self, group: str, namespace: str | None = None) -> list[str]:

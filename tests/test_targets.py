@@ -445,6 +445,14 @@ def test_nodes_names_exactly_the_hosts_that_the_ranges_spell(
     assert {str(target) for target in found} == spelt
 
 
+def test_groups_are_not_those_of_the_example_that_clustershell_installs() -> None:
+    """It lies below `sys.prefix`, where Python has a place of its own."""
+    code = "from sshfan_async.targets import group_resolver; print(*group_resolver().filenames, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "/etc/clustershell/groups.conf" in done.stdout.splitlines()
+    assert not [path for path in done.stdout.splitlines() if path.startswith(f"{sys.prefix}/etc/")]
+
+
 def test_clustershell_is_imported_only_to_expand_and_reads_the_users_groups(groups: Path) -> None:
     program = (
         "import sys; from sshfan_async.targets import nodes; nodes('web1,ops@[::1]:22');"

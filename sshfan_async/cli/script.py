@@ -41,5 +41,8 @@ def script_command(text: bytes, arguments: tuple[str, ...]) -> str:
     name = PurePosixPath(interpreter[0]).name
     if name == "env" and len(interpreter) > 1:
         name = PurePosixPath(interpreter[-1]).name
-    reading = ["-s", "--"] if name in _SHELLS else ["/dev/stdin"]
-    return shlex.join([*interpreter, *reading, *arguments])
+    if name in _SHELLS:
+        return shlex.join([*interpreter, "-s", "--", *arguments])
+    # Others open it by its name. Where standard input is the watchdog's FIFO, that waits for a writer once more
+    # (fifo(7)), and none comes when the script is short; a pipe can be opened so at any time.
+    return f"cat | {shlex.join([*interpreter, '/dev/stdin', *arguments])}"

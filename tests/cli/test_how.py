@@ -33,9 +33,28 @@ def test_a_script_runs_with_its_arguments_and_is_in_no_process_list(on_fleet: Ss
     script.write_text(
         "#!/bin/bash -u\nsecret=1\nps -eo args | grep -c '[s]ecret=1'\nprintf '<%s>' \"$@\" \"$BASH\"\n"
     )
-    done = on_fleet("--script", str(script), "-w", "node001", "--", "a b", "-c")
+    done = on_fleet("-w", "node001", "--script", str(script), "--", "a b", "-c")
 
     assert done.stdout == b"node001: 0\nnode001: <a b><-c></bin/bash>\n"
+
+
+@pytest.mark.parametrize("kill", ["stop", "always", "never"])
+def test_a_script_may_be_for_an_interpreter_that_opens_standard_input_by_name(
+    on_fleet: Sshfan, tmp_path: Path, kill: str
+) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/usr/bin/env python3\nimport sys\nprint(sys.argv[1:])\n")
+    done = on_fleet("-w", "node00[1-8]", "--kill", kill, "-u", "20", "--script", str(script), "a b")
+
+    assert sorted(done.stdout.splitlines()) == [b"node00%d: ['a b']" % number for number in range(1, 9)]
+
+
+def test_what_follows_a_script_is_the_scripts(on_fleet: Sshfan, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("printf '<%s>' \"$@\"\n")
+    done = on_fleet("-w", "node001", "--script", str(script), "-a", "--since", "today", "--", "-w")
+
+    assert done.stdout == b"node001: <-a><--since><today><--><-w>\n"
 
 
 @pytest.mark.parametrize(
@@ -44,8 +63,8 @@ def test_a_script_runs_with_its_arguments_and_is_in_no_process_list(on_fleet: Ss
         ("echo x", "sh -s -- a"),
         ("#!/bin/zsh", "/bin/zsh -s -- a"),
         ("#! /usr/bin/env bash", "/usr/bin/env bash -s -- a"),
-        ("#!/usr/bin/env python3", "/usr/bin/env python3 /dev/stdin a"),
-        ("#!/usr/bin/perl -w", "/usr/bin/perl -w /dev/stdin a"),
+        ("#!/usr/bin/env python3", "cat | /usr/bin/env python3 /dev/stdin a"),
+        ("#!/usr/bin/perl -w", "cat | /usr/bin/perl -w /dev/stdin a"),
     ],
 )
 def test_the_first_line_names_the_interpreter(first: str, command: str) -> None:

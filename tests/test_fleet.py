@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import glob
 import os
 import random
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import asyncssh
 import processes
 import pytest
@@ -32,6 +34,7 @@ from sshfan_async import (
     SyncFleet,
     Target,
 )
+from sshfan_async.fleet.tasks import completed
 from sshfan_async.testing import SshdFleet
 
 if TYPE_CHECKING:
@@ -653,6 +656,21 @@ async def test_host_that_signals_gets_the_command_as_it_is_and_ends_it(own_serve
         assert not processes.is_running(remote_pid(outcome))
 
 
+async def test_scope_that_is_cancelled_tells_the_fleet_once(stock_fleet: SshdFleet) -> None:
+    """anyio cancels in every turn of the loop what goes on in a cancelled scope, unless it is shielded."""
+    told: list[int] = []
+    ended = asyncio.Event()
+
+    def tell() -> None:
+        told.append(1)
+        asyncio.get_running_loop().call_later(0.1, ended.set)
+
+    with anyio.move_on_after(0) as scope:
+        await completed(ended.wait(), on_cancel=tell)
+    assert scope.cancelled_caught
+    assert told == [1]
+
+
 # failure
 
 
@@ -810,6 +828,73 @@ def test_interrupt_ends_the_running_command_only(stock_fleet: SshdFleet) -> None
             fleet.run("sleep 60")
         interrupt.join()
         assert fleet.run("true").ok
+
+
+def test_sync_fleet_that_is_never_left_does_not_keep_the_process(stock_fleet: SshdFleet) -> None:
+    script = f"""
+        from contextlib import ExitStack
+        from sshfan_async import Ssh, SyncFleet
+        ssh = Ssh(config_file={str(stock_fleet.ssh_config)!r})
+        fleet = ExitStack().enter_context(SyncFleet({stock_fleet.hosts[0]!r}, ssh=ssh))
+        print(fleet.run("echo here")[{stock_fleet.hosts[0]!r}].stdout, flush=True)
+        raise SystemExit(3)
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", textwrap.dedent(script)],
+        capture_output=True, check=False, cwd=ROOT, text=True, timeout=processes.PATIENCE,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (3, "b'here\\n'\n")
+    assert "ResourceWarning: a SyncFleet was not closed" in done.stderr
+
+
+def test_sync_fleet_says_that_it_is_closed(stock_fleet: SshdFleet) -> None:
+    with SyncFleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh) as fleet:
+        pass
+    with pytest.raises(RuntimeError, match="this fleet is closed"):
+        fleet.run("true")
+
+
+def test_fleet_is_refused_in_a_fork_and_lives_on_in_its_own_process(stock_fleet: SshdFleet) -> None:
+    script = f"""
+        import os, sys
+        from sshfan_async import Ssh, SyncFleet
+        with SyncFleet({stock_fleet.hosts[0]!r}, ssh=Ssh(config_file={str(stock_fleet.ssh_config)!r})) as fleet:
+            child = os.fork()
+            if child == 0:
+                try:
+                    fleet.run("true")
+                except RuntimeError as error:
+                    print(error, flush=True)
+                sys.exit(5)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), fleet.run("true").ok)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True, check=False, cwd=ROOT, text=True, timeout=processes.PATIENCE,
+    )  # fmt: skip
+    assert done.stdout == "this fleet was opened in another process: open one after the fork\n5 True\n"
+    assert done.returncode == 0
+
+
+def test_fleet_of_another_loop_is_refused(stock_fleet: SshdFleet) -> None:
+    with asyncio.Runner() as one:
+        fleet = one.run(Fleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh).__aenter__())
+        refused = threading.Thread(target=asyncio.run, args=(_refused(fleet),))
+        refused.start()
+        refused.join()
+        one.run(fleet.__aexit__(None, None, None))
+
+
+async def _refused(fleet: Fleet) -> None:
+    with pytest.raises(RuntimeError, match="another event loop"):
+        await fleet.run("true")
+
+
+async def test_stream_that_is_refused_leaves_nothing_open(stock_fleet: SshdFleet) -> None:
+    async with Fleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh) as fleet:
+        with pytest.raises(InvalidSetting, match="empty"):
+            fleet.stream("")
+        gc.collect()  # a stream that is not closed warns here, and warnings are errors
 
 
 # other servers

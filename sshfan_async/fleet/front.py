@@ -116,10 +116,15 @@ class Hosts(Part):
             with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                 send.send_nowait(outcome)
 
-        run = self._run(
-            command, self._home.emitter(emit), timeout=timeout, deadline=deadline, kill_after=kill_after, stdin=stdin,
-            on_stop=on_stop, max_output=max_output,
-        )  # fmt: skip
+        try:
+            run = self._run(
+                command, self._home.emitter(emit), timeout=timeout, deadline=deadline, kill_after=kill_after,
+                stdin=stdin, on_stop=on_stop, max_output=max_output,
+            )  # fmt: skip
+        except BaseException:
+            send.close()
+            receive.close()
+            raise
         return self._stream(run, send, receive)
 
     @asynccontextmanager
@@ -208,6 +213,9 @@ class Fleet(Hosts):
         await self._close()
 
     async def _close(self) -> None:
+        if self._home.is_elsewhere:
+            self._home.abandon()
+            return
         try:
             await self._home.see_through(self._engine.close, stop=nothing)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from concurrent.futures import wait
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,13 @@ class Home:
         self._portal: AbstractContextManager[BlockingPortal] | None = None
         self._elsewhere: BlockingPortal
         self._loop: asyncio.AbstractEventLoop
+        self._process = 0
+        self._left = False
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether we are a fork of the process in which the fleet was opened: its loop does not run here."""
+        return self.engine is not None and os.getpid() != self._process
 
     def enter(self, *, here: bool) -> Engine:
         """Make the engine; `here`: in the running loop."""
@@ -39,7 +47,7 @@ class Home:
 
         if self.engine is not None:
             raise RuntimeError("a fleet can be entered once: make another")
-        self.engine = Engine(self.plan)
+        self.engine, self._process = Engine(self.plan), os.getpid()
         if here:
             self._loop = asyncio.get_running_loop()
         else:
@@ -52,8 +60,19 @@ class Home:
 
     def leave(self) -> None:
         """End the thread."""
+        self._left = True
         if self._portal is not None:
             self._portal.__exit__(None, None, None)
+
+    def abandon(self) -> None:
+        """Let go of a thread that runs in another process.
+
+        The portal is a generator, and the end of the interpreter would run it to its end, which waits for the thread:
+        so it is kept for ever.
+        """
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._portal))
 
     def tell(self, function: Callable[..., object], *arguments: object) -> None:
         """Have `function` called in the engine's loop."""
@@ -67,6 +86,10 @@ class Home:
     ) -> None:
         """Await `function`, run by the engine's loop; a cancellation calls `stop` there, and goes on at its end."""
         if self._portal is None:
+            if asyncio.get_running_loop() is not self._loop:
+                raise RuntimeError(
+                    "this fleet was opened in another event loop: open one in this loop, or a SyncFleet"
+                )
             await completed(function(*arguments), on_cancel=stop)
         else:
             begun = asyncio.wrap_future(self.begin(function, *arguments))
@@ -74,6 +97,8 @@ class Home:
 
     def begin(self, function: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> Future[None]:
         """Have `function` run by the loop in the thread."""
+        if self._left:
+            raise RuntimeError("this fleet is closed: run commands inside its `with` block")
         return self._elsewhere.start_task_soon(function, *arguments)
 
     def wait_for(self, begun: Future[None], *, stop: Callable[[], object]) -> None:

@@ -44,6 +44,8 @@ class Part:
     def _engine(self) -> Engine:
         if self._home.engine is None:
             raise RuntimeError("this fleet is not open: use it inside its `with` block")
+        if self._home.is_elsewhere:
+            raise RuntimeError("this fleet was opened in another process: open one after the fork")
         return self._home.engine
 
     def _subset(self, hosts: str | Target | Iterable[str | Target]) -> dict[Target, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import warnings
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Literal
@@ -131,14 +133,25 @@ class SyncFleet(SyncHosts):
         except BaseException:
             self._close()
             raise
+        atexit.register(self._close_late)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        atexit.unregister(self._close_late)
+        self._close()
+
+    def _close_late(self) -> None:
+        """End what nobody has closed: once the interpreter has stopped our thread, its end would never come."""
+        if not self._home.is_elsewhere:
+            warnings.warn("a SyncFleet was not closed: use it in a `with` block", ResourceWarning, stacklevel=1)
         self._close()
 
     def _close(self) -> None:
+        if self._home.is_elsewhere:
+            self._home.abandon()
+            return
         try:
             self._home.wait_for(self._home.begin(self._engine.close), stop=nothing)
         finally:

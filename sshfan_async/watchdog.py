@@ -27,6 +27,7 @@ __all__ = ["Reports", "kill_message", "new_secret", "wrap"]
 # lines. A shell begins with IFS as space, tab and newline (POSIX, Shell Command Language, 2.5.3), and "$*" joins with
 # the first character of IFS: a newline costs no fork this way, as printf's would.
 # OpenSSH made us the leader of a session, and so of a process group; other servers may not have.
+# The FIFO is opened before the report is written: nobody may read that any more, and the watchdog waits for a reader.
 # Names begin with _, for what the environment has would change with the variable. The shell gets $0 as from sshd.
 _LAUNCH = r"""
 _w=unwatched;
@@ -44,11 +45,11 @@ if [ $_w = watched ]; then
   (setsid /bin/sh -c "$5" sshfan "$1" "$2" "$3" "$4" $$ "$_d" <&3 3<&- >/dev/null &);
   exec 3<&-;
 fi;
-printf "%s:%s\n" "$1" $_w >&2;
 case $4 in
   -) exec </dev/null;;
   *) [ $_w = unwatched ] || exec <"$_d/stdin";;
 esac;
+printf "%s:%s\n" "$1" $_w >&2;
 _h=${SHELL:-/bin/sh};
 _n=${_h##*/};
 [ "$(command -v "$_n")" -ef "$_h" ] 2>/dev/null && _h=$_n;

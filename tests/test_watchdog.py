@@ -8,12 +8,14 @@ import itertools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import processes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -317,6 +319,21 @@ def test_no_temporary_file_stays(home: Path, tmp_path: Path, stdin: bytes, comma
     temporary.mkdir()
     session(home, "dash", f"export TMPDIR={temporary}; " + wrapped(command, stdin), stdin, held_open=True)
     assert list(temporary.iterdir()) == []
+
+
+def test_watchdog_waits_for_no_command_that_died_of_a_lost_connection(tmp_path: Path) -> None:
+    """Nobody reads standard error any more: the first report ends the launcher with SIGPIPE."""
+    text = f"export TMPDIR={tmp_path}; " + wrapped("cat", b"abc")
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            ["dash", "-c", text], input=b"abc", stdout=subprocess.DEVNULL, stderr=writer, check=False
+        )
+    finally:
+        os.close(writer)
+    assert done.returncode == -signal.SIGPIPE
+    processes.wait_until(lambda: list(tmp_path.iterdir()) == [], "the directory removed")
 
 
 def test_restricted_shell_refuses_the_wrapper_and_nothing_is_reported(home: Path) -> None:

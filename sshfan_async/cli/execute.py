@@ -95,6 +95,8 @@ def execute(run: Run, showing: Showing, rules: Rules, *, largest: bool = False) 
 
                 show = Show(showing, len(run.targets))
                 for events in background.batches(_TICK):
+                    if showing.files is not None:
+                        events = showing.files.taken(events)
                     show.take(events)
                     finished.note(events)
                     if signals.asked and signals.received is None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from sshfan_async.cli.output import OutputFailed
+from sshfan_async.events import HostFinished, HostOutput
+from sshfan_async.outcome import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
-    from sshfan_async.events import HostOutput, Stream
+    from sshfan_async.events import Event, Stream
     from sshfan_async.report import Report
 
 __all__ = ["HostFiles", "file_name", "prepare_failed_to", "write_failed_to"]
@@ -38,6 +41,8 @@ class HostFiles:
         given: dict[Stream, str | None] = {"stdout": stdout, "stderr": stderr}
         self._paths = {stream: Path(directory) for stream, directory in given.items() if directory is not None}
         self.streams = frozenset(self._paths)
+        self._failed: dict[str, str] = {}
+        """By host: why its file ends before its output does."""
         for directory in self._paths.values():
             try:
                 directory.mkdir(parents=True, exist_ok=True)
@@ -46,15 +51,22 @@ class HostFiles:
             except OSError as error:
                 raise click.UsageError(f"cannot write to {error.filename!r}: {error.strerror}") from None
 
-    def output(self, event: HostOutput) -> None:
-        """Write what a host has written.
+    def taken(self, events: Iterable[Event]) -> list[Event]:
+        """Write what hosts have written; return the events, in which a host whose file is not whole is `local`."""
+        return [self._taken(event) for event in events]
 
-        Raises:
-            OutputFailed: the file cannot be written.
+    def _taken(self, event: Event) -> Event:
+        if isinstance(event, HostOutput):
+            self._write(event)
+        elif isinstance(event, HostFinished) and (why := self._failed.get(event.outcome.host)) is not None:
+            outcome = event.outcome
+            reason = f"{why}; {outcome.reason}" if outcome.reason else why
+            return replace(event, outcome=replace(outcome, status=Status.LOCAL, reason=reason))
+        return event
 
-        """
+    def _write(self, event: HostOutput) -> None:
         directory = self._paths.get(event.stream)
-        if directory is None:
+        if directory is None or event.host in self._failed:
             return
         path = directory / file_name(event.host)
         try:
@@ -64,7 +76,7 @@ class HostFiles:
                 while left:
                     left = left[file.write(left) :]
         except OSError as error:
-            raise OutputFailed(f"cannot write to {os.fspath(path)!r}: {error.strerror}") from None
+            self._failed[event.host] = f"cannot write to {os.fspath(path)!r}: {error.strerror}"
 
 
 def file_name(host: str) -> str:

@@ -43,13 +43,11 @@ class Show:
     def take(self, events: list[Event]) -> None:
         """Show what has happened, or collect it to be shown by `refresh`."""
         self._state.note(events)
-        streams, files = self._showing.streams, self._showing.files
+        streams = self._showing.streams
         for event in events:
             if isinstance(event, HostOutput):
                 if event.stream in streams:
                     self._view.output(event)
-                if files is not None:
-                    files.output(event)
             elif isinstance(event, HostFinished):
                 self._view.finished(event.outcome)
 

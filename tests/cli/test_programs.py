@@ -73,6 +73,20 @@ def test_each_host_has_its_files(on_fleet: Sshfan, tmp_path: Path) -> None:
     assert done.stdout == b""
 
 
+def test_host_whose_file_cannot_be_written_is_told_and_its_command_goes_on(on_fleet: Sshfan, tmp_path: Path) -> None:
+    out, done = tmp_path / "out", tmp_path / "done"
+    out.mkdir()
+    (out / "node001").symlink_to("/dev/full")
+    ran = on_fleet(
+        "--quiet", "--outdir", str(out), "-w", "node[001-002]", f"echo a; sleep 0.2; echo b; echo x >>{done}"
+    )
+
+    assert ran.returncode == 1
+    assert ran.stderr == f"sshfan: node001: cannot write to '{out}/node001': No space left on device\n".encode()
+    assert (out / "node002").read_bytes() == b"a\nb\n"
+    assert done.read_text() == "x\nx\n"
+
+
 def test_the_lines_are_shown_too_unless_quiet(on_fleet: Sshfan, tmp_path: Path) -> None:
     done = on_fleet("--outdir", str(tmp_path), "-w", "node001", "echo out; echo err >&2")
 

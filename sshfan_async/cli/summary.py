@@ -136,12 +136,15 @@ def _print_times(report: Report, console: Console) -> None:
     slowest = report.slowest(_SLOWEST)
     if not slowest:
         return
+    phases = [_phases(outcome) for outcome in slowest]
     table = Table.grid(padding=(0, 1))
     table.add_column(overflow="fold")
     table.add_column(justify="right", no_wrap=True)
-    table.add_column(style="dim")
-    for outcome in slowest:
-        table.add_row(Text(outcome.host), f"{outcome.elapsed:.2f} s", Text(_phases(outcome)))
+    if any(phases):  # rich would take the room for an empty column from the hosts' names
+        table.add_column(style="dim")
+    for outcome, notable in zip(slowest, phases, strict=True):
+        cells = [Text(outcome.host), Text(f"{outcome.elapsed:.2f} s"), Text(notable)]
+        table.add_row(*cells[: len(table.columns)])
     console.print("slowest:")
     console.print(Padding(table, (0, 0, 0, _INDENT), expand=False))
     times = [(f"p{q}", report.percentile(q)) for q in _PERCENTILES]

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import io
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
+from sshfan_async.cli.execute import Conclusion
 from sshfan_async.cli.fold import folded
-from sshfan_async.cli.summary import failure_lines
-from sshfan_async.outcome import Outcome, Phase, Status
+from sshfan_async.cli.summary import failure_lines, summary
+from sshfan_async.outcome import Outcome, Phase, Phases, Status
 from sshfan_async.report import Report
 from sshfan_async.targets import Target, nodes
 
@@ -48,6 +51,26 @@ def test_different_reasons_stay_apart() -> None:
 
 def test_a_host_alone_keeps_its_own_reason() -> None:
     assert lines(failed("a1", Status.UNRESOLVED, "no a1")) == ["a1: no a1"]
+
+
+@pytest.mark.parametrize("columns", [40, 120])
+@pytest.mark.parametrize("run", [None, 0.5])
+def test_the_names_of_the_slowest_hosts_are_whole(columns: int, run: float | None) -> None:
+    outcomes = tuple(
+        Outcome(
+            target=Target.parse(host),
+            host=host,
+            status=Status.OK,
+            started_at=1.0,
+            phases=Phases(connect=0.005, run=run),
+        )
+        for host in ("bogus1", "bogus2", "bogus3")
+    )
+    conclusion = Conclusion(report=Report(outcomes, finished_at=2.0), seconds=1.0)
+    printed = summary(conclusion, Console(file=io.StringIO(), width=columns)).decode().splitlines()
+
+    times = "0.01 s" if run is None else "0.51 s run 0.50"
+    assert printed[2:5] == [f"  {outcome.host} {times}" for outcome in outcomes]
 
 
 NAMES = st.from_regex(r"(a|b1|1\.|c-|)[0-9]{1,3}([-.x][0-9]{1,2})?(\.org)?", fullmatch=True)

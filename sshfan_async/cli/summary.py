@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sshfan_async.cli.execute import Conclusion
-    from sshfan_async.outcome import Outcome
+    from sshfan_async.outcome import Outcome, Remote
     from sshfan_async.report import Report
 
 __all__ = ["FailureGroup", "failure_groups", "failure_lines", "summary"]
@@ -27,6 +27,7 @@ _SLOWEST = 3
 _PERCENTILES = (50, 90, 99)
 _NOTABLE = 0.01
 """Seconds below which a phase is not worth a word."""
+_FATES: dict[Remote, str] = {"left": "it goes on there", "unknown": "whether it goes on there is not known"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,15 @@ class FailureGroup:
 def failure_groups(report: Report) -> list[FailureGroup]:
     """Return the hosts that are not `ok` by reason, in the order in which the reasons first come.
 
-    Reasons that differ by the host's own name or address, or by the second of an interruption, are the same.
+    Reasons that differ by the host's own name or address, or by the second of an interruption, are the same. To them
+    belongs whether the command goes on there.
     """
     alike: dict[tuple[Status, str], list[Outcome]] = {}
     for outcome in report.not_ok:
-        alike.setdefault((outcome.status, _without_host(outcome)), []).append(outcome)
+        alike.setdefault((outcome.status, _with_fate(_without_host(outcome), outcome)), []).append(outcome)
     groups = []
     for (status, general), outcomes in alike.items():
-        reasons = {outcome.reason for outcome in outcomes}
+        reasons = {_with_fate(outcome.reason, outcome) for outcome in outcomes}
         reason = reasons.pop() if len(reasons) == 1 else general
         groups.append(FailureGroup(status, one_line(reason), tuple(outcome.host for outcome in outcomes)))
     return groups
@@ -82,6 +84,15 @@ def summary(conclusion: Conclusion, console: Console, again: str | None = None) 
             console.print(f"run again: {one_line(again)}", markup=False, soft_wrap=True)
     lines = [line.rstrip(" ") for line in captured.get().splitlines()]
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
+
+
+def _with_fate(reason: str, outcome: Outcome) -> str:
+    """Return `reason` with what became of a command that we have stopped, where it may go on."""
+    if not outcome.sent or outcome.status not in (Status.TIMED_OUT, Status.CANCELLED):
+        return reason
+    if outcome.remote not in _FATES or "left running" in reason:
+        return reason
+    return f"{reason}; {_FATES[outcome.remote]}"
 
 
 def _without_host(outcome: Outcome) -> str:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,9 @@ from sshfan_async.cli.summary import failure_lines, summary
 from sshfan_async.outcome import Outcome, Phase, Phases, Status
 from sshfan_async.report import Report
 from sshfan_async.targets import Target, nodes
+
+if TYPE_CHECKING:
+    from sshfan_async.outcome import Remote
 
 
 def failed(host: str, status: Status, reason: str) -> Outcome:
@@ -51,6 +56,39 @@ def test_different_reasons_stay_apart() -> None:
 
 def test_a_host_alone_keeps_its_own_reason() -> None:
     assert lines(failed("a1", Status.UNRESOLVED, "no a1")) == ["a1: no a1"]
+
+
+def stopped(host: str, status: Status, reason: str, remote: Remote) -> Outcome:
+    return replace(failed(host, status, reason), sent=True, remote=remote)
+
+
+def test_whether_a_stopped_command_goes_on_is_told_and_parts_the_hosts() -> None:
+    reason = "timed out after 1.0 s in run"
+    assert lines(
+        stopped("a1", Status.TIMED_OUT, reason, "left"),
+        stopped("a2", Status.TIMED_OUT, reason, "unknown"),
+        stopped("a3", Status.TIMED_OUT, reason, "ended"),
+        stopped("a4", Status.TIMED_OUT, reason, "left"),
+        failed("a5", Status.TIMED_OUT, "timed out after 1.0 s in connect"),
+    ) == [
+        f"a[1,4] (2): {reason}; it goes on there",
+        f"a2: {reason}; whether it goes on there is not known",
+        f"a3: {reason}",
+        "a5: timed out after 1.0 s in connect",
+    ]
+
+
+def test_whether_an_interrupted_command_goes_on_is_told_once() -> None:
+    assert lines(
+        stopped("a1", Status.CANCELLED, "cancelled after 1.0 s in run", "left"),
+        stopped("a2", Status.CANCELLED, "cancelled after 1.1 s in run", "left"),
+        stopped("a3", Status.TIMED_OUT, "timed out; no kill here, and it was left running", "left"),
+        stopped("a4", Status.LOST, "the connection ended", "unknown"),
+    ) == [
+        "a[1-2] (2): cancelled in run; it goes on there",
+        "a3: timed out; no kill here, and it was left running",
+        "a4: the connection ended",
+    ]
 
 
 @pytest.mark.parametrize("columns", [40, 120])

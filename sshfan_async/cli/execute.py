@@ -97,6 +97,8 @@ def execute(run: Run, showing: Showing, rules: Rules, *, largest: bool = False) 
                 for events in background.batches(_TICK):
                     if showing.files is not None:
                         events = showing.files.taken(events)
+                    if terminal and signals.received is not None:
+                        show.tell_end(run)  # before the first ends that it brings are taken in
                     show.take(events)
                     finished.note(events)
                     if signals.asked and signals.received is None:

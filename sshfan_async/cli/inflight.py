@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sshfan_async.cli.fold import folded
 from sshfan_async.events import HostFinished, HostPhase, HostStarted
 from sshfan_async.outcome import Phase, Status
+from sshfan_async.settings import OnStop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,6 +40,15 @@ class InFlight:
             elif isinstance(event, HostFinished):
                 self.running.pop(event.outcome.host, None)
                 self.ended[event.outcome.status] += 1
+
+    def end_line(self, on_stop: OnStop, kill_after: float) -> str | None:
+        """Return what is told when a signal ends the run: whom that concerns, and how long it can take."""
+        leaves = on_stop is OnStop.LEAVE
+        names = [name for name, (phase, _) in self.running.items() if phase is Phase.RUN or not leaves]
+        if not names:
+            return None
+        hosts = f"{len(names)} {'host' if len(names) == 1 else 'hosts'}: {folded(names)}"
+        return f"leaving {hosts}" if leaves else f"ending {hosts}; KILL after {kill_after:g} s"
 
     def lines(self) -> Iterator[str]:
         """Yield what a Ctrl-C shows."""

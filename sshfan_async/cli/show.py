@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sshfan_async.cli.showing import Showing
     from sshfan_async.cli.views import View
     from sshfan_async.events import Event
+    from sshfan_async.settings import Run
 
 __all__ = ["Show"]
 
@@ -27,6 +28,7 @@ class Show:
     def __init__(self, showing: Showing, hosts: int) -> None:
         self._showing = showing
         self._state = InFlight(hosts)
+        self._end_told = False
         progress, styles = None, {descriptor: Style(named=showing.named) for descriptor in (STDOUT, STDERR)}
         if os.isatty(STDOUT) or os.isatty(STDERR):  # rich takes 40 ms, and has nothing to do in a pipe
             from sshfan_async.cli.console import stderr_console
@@ -55,6 +57,16 @@ class Show:
         """Say what is running, in which phase and for how long."""
         self._screen.close()
         for line in self._state.lines():
+            say(line)
+
+    def tell_end(self, run: Run) -> None:
+        """Say once whom the end of the run concerns; a command that minds no TERM keeps us until its KILL."""
+        if self._end_told:
+            return
+        self._end_told = True
+        line = self._state.end_line(run.on_stop, run.clocks.kill_after)
+        if line is not None:
+            self._screen.close()
             say(line)
 
     def refresh(self) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import pytest
 from cli_terminal import Terminal, played
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cli_program import Doorbell
 
     from sshfan_async.testing import SshdFleet
@@ -128,9 +131,30 @@ def test_ctrl_c_once_shows_what_is_running_and_twice_ends_it(fleet: SshdFleet, b
 
     assert code == 130
     screen = "\n".join(terminal.screen)
+    assert screen.count("ending 3 hosts: node[001-003]; KILL after 10 s\n") == 1
     assert re.search(r"^4 hosts in \d+\.\d s, ended by SIGINT: 1 unreachable, 3 cancelled$", screen, re.MULTILINE)
     assert "running:" not in screen
     assert "Traceback" not in screen
+
+
+def test_commands_that_are_left_running_are_named_at_the_end(
+    fleet: SshdFleet, bell: Doorbell, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    command = f"echo > {bell}; until [ -e {gate} ]; do sleep 0.1; done"
+    with Terminal(*on(fleet, "--kill", "never", "-w", "node[001-002]", command)) as terminal:
+        bell.wait(rings=2)
+        terminal.type(b"\x03")
+        terminal.read_until(r"  run for [0-9.]+( to [0-9.]+)? s: node\[001-002\]")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.finish() == 143
+    gate.touch()
+
+    screen = "\n".join(terminal.screen)
+    assert screen.count("leaving 2 hosts: node[001-002]\n") == 1
+    assert re.search(
+        r"node\[001-002\] \(2\): cancelled (after \S+ s )?in run; it goes on there$", screen, re.MULTILINE
+    )
 
 
 def test_a_hangup_ends_the_run(fleet: SshdFleet) -> None:

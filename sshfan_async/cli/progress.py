@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
+from sshfan_async.cli.output import STDERR
 from sshfan_async.cli.style import STYLES, status_name
 from sshfan_async.outcome import Status
 
@@ -41,8 +43,11 @@ class Progress:
         return time.monotonic() - self._drawn_at >= _PERIOD
 
     def draw(self) -> bytes:
-        """Return what replaces the last drawing by a new one."""
+        """Return what replaces the last drawing by a new one: nothing in the background."""
         self._drawn_at = time.monotonic()
+        if not _in_foreground():
+            self._height = 0
+            return b""
         before = self._erasure()
         picture = Group(self._bar(), self._who())
         self._height = len(self._console.render_lines(picture, pad=False))
@@ -52,7 +57,9 @@ class Progress:
         return captured.get().encode("utf-8", "backslashreplace")
 
     def erase(self) -> bytes:
-        """Return what takes the last drawing away."""
+        """Return what takes the last drawing away; in the background it is forgotten instead."""
+        if not _in_foreground():
+            self._height = 0
         with self._console.capture() as captured:
             self._console.control(*self._erasure())
         self._height = 0
@@ -86,3 +93,11 @@ class Progress:
         running = self._state.running
         names = " ".join(islice(running, self._console.width))
         return Text(f"{len(running)} running: {names}", style="dim", no_wrap=True, overflow="ellipsis")
+
+
+def _in_foreground() -> bool:
+    """Whether the terminal is ours to draw on: a background job would draw over the shell's prompt."""
+    try:
+        return os.tcgetpgrp(STDERR) == os.getpgrp()
+    except OSError:  # not the terminal that controls us, so nobody's jobs are told apart on it
+        return True

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 from cli_program import LIMIT, PROGRAM, environment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 _SHOWN = 2000
@@ -29,13 +30,20 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 
 class Terminal:
-    """Runs the program on a pty of its own; `stdout` goes elsewhere where it is given."""
+    """Runs the program on a pty of its own, with `before` in front; `stdout` goes elsewhere where it is given."""
 
-    def __init__(self, *arguments: str, columns: int = 100, stdout: int | None = None, **env: str) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        before: Sequence[str] = (),
+        columns: int = 100,
+        stdout: int | None = None,
+        **env: str,
+    ) -> None:
         self._ours, theirs = os.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _TAKE_TERMINAL, *PROGRAM, *arguments],
+            [sys.executable, "-c", _TAKE_TERMINAL, *before, *PROGRAM, *arguments],
             stdin=theirs,
             stdout=theirs if stdout is None else stdout,
             stderr=theirs,

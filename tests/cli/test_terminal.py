@@ -157,6 +157,31 @@ def test_commands_that_are_left_running_are_named_at_the_end(
     )
 
 
+def test_the_progress_of_a_background_job_stays_out_of_the_shells_way(fleet: SshdFleet) -> None:
+    shell = ["sh", "-mc", '"$@" & wait', "sh"]
+    with Terminal(*on(fleet, "-w", "node001", "sleep 0.5; echo x"), before=shell) as terminal:
+        terminal.finish()
+
+    assert b"node001:\x1b[0m x\r\n" in terminal.raw
+    assert re.search(rb"1 host in .*1 ok", terminal.raw)
+    assert b"running:" not in terminal.raw
+    assert b"\x1b[2K" not in terminal.raw
+
+
+def test_a_progress_that_goes_to_the_background_is_left_as_it_is_drawn(fleet: SshdFleet, bell: Doorbell) -> None:
+    shell = ["sh", "-mc", '"$@"; bg; wait', "sh"]
+    with Terminal(*on(fleet, "-w", "node001", f"echo > {bell}; sleep 1; echo x"), before=shell) as terminal:
+        bell.wait()
+        terminal.read_until("1 running: node001")
+        terminal.type(b"\x1a")
+        terminal.finish()
+
+    _, in_background = terminal.raw.split(b"^Z", 1)
+    assert b"node001:\x1b[0m x\r\n" in in_background
+    assert b"running:" not in in_background
+    assert b"\x1b[2K" not in in_background
+
+
 def test_a_hangup_ends_the_run(fleet: SshdFleet) -> None:
     with Terminal(*on(fleet, "-w", "node[001-002]", "sleep 60")) as terminal:
         terminal.read_until("2 running:")

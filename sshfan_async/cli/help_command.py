@@ -6,6 +6,7 @@ import click
 
 from sshfan_async.cli.manual import manual
 from sshfan_async.cli.options import SETTINGS
+from sshfan_async.cli.output import STDOUT, write
 from sshfan_async.cli.topics import CODES, COMPLETION, TOPICS, Topic, overview
 
 __all__ = ["command"]
@@ -26,7 +27,7 @@ def command(topic: str | None) -> int:
         text = _completion()
     else:
         text = screen(next(each for each in TOPICS if each.name == topic))
-    click.echo(text, nl=False)
+    write(STDOUT, text.encode())
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sshfan_async.cli import process
-from sshfan_async.cli.output import OutputClosed, OutputFailed, say
+from sshfan_async.cli.output import OutputClosed, OutputFailed, output_error, say
 from sshfan_async.errors import FleetUnavailable, InvalidSetting, InvalidTarget, SshfanError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _guarded(arguments: Sequence[str]) -> int:
     debug = False
     try:
         command, name, rest = _command(arguments)
-        with command.make_context(name, rest) as context:
+        with _context(command, name, rest) as context:
             debug = context.params.get("debug", False)
             code: int = command.invoke(context)
             return code
@@ -87,6 +87,13 @@ def _command(arguments: Sequence[str]) -> tuple[click.Command, str, list[str]]:
     name, rest = ("sshfan", arguments) if verb is None else (f"sshfan {arguments[0]}", arguments[1:])
     command: click.Command = module.command
     return command, name, list(rest)
+
+
+def _context(command: click.Command, name: str, rest: list[str]) -> click.Context:
+    try:
+        return command.make_context(name, rest)
+    except OSError as error:  # --help and --version print while the line is parsed
+        raise output_error(error) from None
 
 
 def _explanation(error: Exception) -> str:

@@ -9,7 +9,7 @@ import signal
 
 from sshfan_async.cli.text import one_line
 
-__all__ = ["STDERR", "STDOUT", "OutputClosed", "OutputFailed", "say", "write"]
+__all__ = ["STDERR", "STDOUT", "OutputClosed", "OutputFailed", "output_error", "say", "write"]
 
 STDOUT = 1
 STDERR = 2
@@ -44,9 +44,14 @@ def write(descriptor: int, data: bytes) -> None:
     except OSError as error:
         if descriptor != STDOUT:
             return
-        if error.errno in (errno.EPIPE, errno.EIO):  # EIO: the terminal has hung up
-            raise OutputClosed from None
-        raise OutputFailed(f"cannot write to standard output: {error.strerror}") from None
+        raise output_error(error) from None
+
+
+def output_error(error: OSError) -> OutputClosed | OutputFailed:
+    """Return what `error` means, which came of writing to stdout."""
+    if error.errno in (errno.EPIPE, errno.EIO):  # EIO: the terminal has hung up
+        return OutputClosed()
+    return OutputFailed(f"cannot write to standard output: {error.strerror}")
 
 
 def say(line: str) -> None:

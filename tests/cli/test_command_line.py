@@ -311,6 +311,25 @@ def test_an_unwritable_stdout_is_told_and_ends_the_run(fleet: SshdFleet) -> None
     assert time.monotonic() - began < LIMIT / 2
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["help", "man"], ["--version"], ["-w", "web1", "--help"], ["shell", "--help"]]
+)
+def test_help_that_cannot_be_written_is_told(arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*PROGRAM, *arguments],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=LIMIT,
+            env=environment(),
+        )
+
+    assert done.stderr == b"sshfan: cannot write to standard output: No space left on device\n"
+    assert done.returncode == 1
+
+
 def test_a_closed_stdout_is_told(fleet: SshdFleet) -> None:
     done = subprocess.run(
         ["sh", "-c", '"$@" >&-', "sh", *PROGRAM, "--ssh-config", fleet.ssh_config, "-w", "node001", "echo x"],

@@ -54,6 +54,7 @@ def chosen(given: Given) -> list[Target]:
 def _sources(given: Given) -> Iterator[tuple[str, str]]:
     """Yield node sets, each with `include` or `exclude`."""
     for value in given.node_sets:
+        _check_names("-w", value, "give a node set like 'web[1-20],@db'")
         yield from _pieces(value, excludes=False)
     for group in given.groups:
         yield "include", _group(group)
@@ -66,9 +67,16 @@ def _sources(given: Given) -> Iterator[tuple[str, str]]:
         if wcoll:
             yield from (("include", line) for line in _lines(wcoll))
     for value in given.excluded:
+        _check_names("-x", value, "leave the option out")
         yield from _pieces(value, excludes=True)
     for group in given.excluded_groups:
         yield "exclude", _group(group)
+
+
+def _check_names(option: str, value: str, remedy: str) -> None:
+    """Refuse what an unset variable leaves, `-w "$HOSTS"`, by the option's name: the value has nothing to tell."""
+    if not value.strip(" \t\n,"):
+        raise click.UsageError(f"{option} {value!r} names no hosts: {remedy}")
 
 
 def _pieces(value: str, *, excludes: bool) -> Iterator[tuple[str, str]]:

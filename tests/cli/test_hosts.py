@@ -112,6 +112,10 @@ def test_hosts_from_standard_input(capfd: pytest.CaptureFixture[str], monkeypatc
         (["-w", "web1", "-X", "nosuch"], "'@nosuch' is an unknown group"),
         (["-w", "web1", "-x", "web[1-2]"], "all that are named are excluded"),
         (["-w", "*"], "would match every host"),
+        (["-w", "web1", "-x", ""], "-x '' names no hosts: leave the option out"),
+        (["-w", "web1", "-x", " , "], "-x ' , ' names no hosts: leave the option out"),
+        (["-w", ""], "-w '' names no hosts: give a node set like 'web[1-20],@db'"),
+        (["-w", "web1", "-w", ","], "-w ',' names no hosts: give a node set"),
         ([], "no hosts: name them with -w"),
     ],
 )

@@ -58,7 +58,8 @@ def command(
     """Connect to many hosts once, then run each line that you type on all of them.
 
     Each line runs in a shell of its own: a `cd` lasts to the end of its line. Ctrl-C ends the running command and
-    nothing else; Ctrl-D ends the shell. A connection that is lost is made again for the next line.
+    nothing else; Ctrl-D ends the shell. A connection that is lost is made again for the next line. The exit code is
+    that of the last line.
     """
     from sshfan_async import Ssh, SyncFleet, nodes
     from sshfan_async.cli.output import say
@@ -78,9 +79,10 @@ def command(
         for line in failure_lines(status):
             say(f"sshfan: {line}")
         say(f"{len(status) - len(status.not_ok)} of {len(status)} hosts connected")
+        code = status.exit_code
         for line in _lines():
-            _run(fleet, line, _bound(timeout))
-    return 0
+            code = _run(fleet, line, _bound(timeout))
+    return code
 
 
 def _lines() -> Iterator[str]:
@@ -104,21 +106,28 @@ def _lines() -> Iterator[str]:
             yield line.rstrip("\n")
 
 
-def _run(fleet: SyncFleet, line: str, timeout: float | None) -> None:
-    from sshfan_async.cli.output import say
+def _run(fleet: SyncFleet, line: str, timeout: float | None) -> int:
+    """Run `line` on all hosts and return its exit code."""
+    from sshfan_async.cli.output import STDERR, say, write
     from sshfan_async.cli.summary import failure_lines
     from sshfan_async.report import Report
 
     ended: list[Outcome] = []
+    least = 0
     try:
         with fleet.stream(line, timeout=timeout) as outcomes:
             for outcome in outcomes:
                 ended.append(outcome)
                 _show(outcome)
     except KeyboardInterrupt:
+        if os.isatty(STDERR):
+            write(STDERR, b"\n")  # the terminal's own `^C` stands on this line
+        least = 1  # those that have ended do not tell of the others
         say(f"interrupted: {len(ended)} of {len(fleet.status)} hosts had ended")
-    for failure in failure_lines(Report(tuple(ended), finished_at=time.time())):
+    report = Report(tuple(ended), finished_at=time.time())
+    for failure in failure_lines(report):
         say(f"sshfan: {failure}")
+    return max(least, report.exit_code)
 
 
 def _show(outcome: Outcome) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
 from cli_program import LIMIT, PROGRAM, environment
 from cli_terminal import Terminal
 
@@ -33,7 +34,21 @@ def test_each_line_of_standard_input_runs_on_all_hosts(fleet: SshdFleet) -> None
         b"3 of 3 hosts connected",
         b"sshfan: node[001-003] (3): the command exited with 3",
     ]
-    assert done.returncode == 0
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("nodes", "given", "code"),
+    [
+        ("node[001-002]", b"exit 3\ntrue\n", 0),
+        ("node[001-002]", b"true\nfalse\n\nexit\n", 1),
+        ("node001,closed1", b"true\n", 3),
+        ("node001,closed1", b"", 3),
+        ("node001", b"", 0),
+    ],
+)
+def test_the_exit_code_is_that_of_the_last_line(fleet: SshdFleet, nodes: str, given: bytes, code: int) -> None:
+    assert run(fleet, nodes, given).returncode == code
 
 
 def test_hosts_that_cannot_be_reached_are_named_before_the_first_prompt(fleet: SshdFleet) -> None:
@@ -57,7 +72,7 @@ def test_interrupt_ends_the_running_command_and_the_shell_goes_on(fleet: SshdFle
         terminal.type(f"echo >{bell}; exec sleep 600\r".encode())
         bell.wait(2)
         terminal.type(b"\x03")
-        terminal.read_until(r"interrupted: \d of 2 hosts had ended")
+        terminal.read_until(r"\^C\r\ninterrupted: \d of 2 hosts had ended")
         terminal.read_until(r"interrupted(.|\s)*sshfan> ")
         terminal.type(b"\x03")
         # Python misses a Ctrl-C between writing its prompt and waiting for keys (Modules/readline.c:
@@ -69,3 +84,14 @@ def test_interrupt_ends_the_running_command_and_the_shell_goes_on(fleet: SshdFle
         terminal.read_until(r"node00[12]: 42\r\nnode00[12]: 42\r\n(.|\s)*sshfan> ")
         terminal.type(b"\x04")
         assert terminal.finish() == 0
+
+
+def test_a_last_line_that_was_interrupted_has_failed(fleet: SshdFleet, bell: Doorbell) -> None:
+    with Terminal("shell", "--ssh-config", str(fleet.ssh_config), "-w", "node001") as terminal:
+        terminal.read_until("sshfan> ")
+        terminal.type(f"echo >{bell}; exec sleep 600\r".encode())
+        bell.wait()
+        terminal.type(b"\x03")
+        terminal.read_until(r"interrupted: (.|\s)*sshfan> ")
+        terminal.type(b"\x04")
+        assert terminal.finish() == 1

@@ -14,6 +14,7 @@ from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
+from sshfan_async.cli.fold import folded
 from sshfan_async.cli.output import STDERR
 from sshfan_async.cli.style import STYLES, status_name
 from sshfan_async.outcome import Status
@@ -26,6 +27,8 @@ __all__ = ["Progress"]
 _PERIOD = 0.1
 """Seconds between two drawings."""
 _WIDEST_BAR = 24
+_FOLDED = 64
+"""How many of the names that run are shown: 64 addresses without any order take 12 ms to fold, 256 take 300."""
 
 
 class Progress:
@@ -36,6 +39,8 @@ class Progress:
         self._state = state
         self._height = 0
         self._drawn_at = 0.0
+        self._names: tuple[str, ...] = ()
+        self._node_set = ""
 
     @property
     def due(self) -> bool:
@@ -91,8 +96,11 @@ class Progress:
 
     def _who(self) -> Text:
         running = self._state.running
-        names = " ".join(islice(running, self._console.width))
-        return Text(f"{len(running)} running: {names}", style="dim", no_wrap=True, overflow="ellipsis")
+        more = ",…" if len(running) > _FOLDED else ""
+        names = tuple(islice(running, _FOLDED))
+        if names != self._names:
+            self._names, self._node_set = names, folded(names)
+        return Text(f"{len(running)} running: {self._node_set}{more}", style="dim", no_wrap=True, overflow="ellipsis")
 
 
 def _in_foreground() -> bool:

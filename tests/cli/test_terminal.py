@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -8,6 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cli_terminal import Terminal, played
+from rich.console import Console
+
+from sshfan_async.cli.inflight import InFlight
+from sshfan_async.cli.progress import Progress
+from sshfan_async.events import HostStarted
+from sshfan_async.targets import Target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,12 +32,24 @@ def test_the_progress_shows_counts_and_who_runs_and_goes_away(fleet: SshdFleet) 
     command = "echo begun; sleep 1"
     with Terminal(*on(fleet, "-w", "node[001-002],closed1", command)) as terminal:
         terminal.read_until(r"1/3.*1 unreachable")
-        terminal.read_until(r"2 running: node001 node002")
+        terminal.read_until(r"2 running: node\[001-002\]")
         code = terminal.finish()
 
     assert code == 3
     assert sorted(terminal.screen[:2]) == ["node001: begun", "node002: begun"]
     assert not any("running:" in line or "━" in line for line in terminal.screen)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "shown"), [(20, "21 running: tarpit,web[1-20]"), (300, "301 running: web[1-64],…")]
+)
+def test_those_that_run_are_folded(hosts: int, shown: str) -> None:
+    state = InFlight(hosts + 1)
+    names = [*(f"web{number}" for number in range(1, hosts + 1)), "tarpit"]
+    state.note(HostStarted(Target.parse(name), name, 1) for name in names)
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+
+    assert shown in Progress(console, state).draw().decode()
 
 
 def test_the_summary_tells_counts_reasons_and_times(fleet: SshdFleet) -> None:
@@ -81,7 +100,7 @@ def test_output_into_a_pipe_is_untouched_while_the_progress_is_on_the_terminal(f
 @pytest.mark.parametrize("columns", [40, 60])
 def test_nothing_of_ours_is_wider_than_a_narrow_terminal(fleet: SshdFleet, columns: int) -> None:
     with Terminal(*on(fleet, "-w", "node[001-008],closed1", "sleep 0.5; exit 3"), columns=columns) as terminal:
-        terminal.read_until("running: node001")
+        terminal.read_until(r"running: node\[001-00")
         terminal.finish()
 
     # The command to run again is one line, for copying: the terminal wraps it.

@@ -177,7 +177,7 @@ def test_a_timeout_of_zero_is_none(on_fleet: Sshfan) -> None:
         (["-w", "web1", "-o", "RemoteCommand=x", "true"], "'RemoteCommand'"),
         (["-w", "web1", "--script", "/nonexistent/script"], "'/nonexistent/script'"),
         (["-w", "web1", "--script", "/dev/null"], "is empty"),
-        (["-w", "web1", "--script", "/dev/null", "-I"], "exclude each other"),
+        (["-w", "web1", "-I", "--script", "/dev/null"], "exclude each other"),
         (["-w", "-", "-I", "true"], "exclude each other"),
         (["-w", "web1", "--batch", "1,x", "true"], "'x'"),
         (["-w", "web1", "--batch", "0", "true"], "'0'"),

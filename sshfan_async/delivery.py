@@ -68,7 +68,7 @@ _FULL = 1024 * 1024
 
 
 class _Happenings:
-    """The events on their way to their consumer; at most about `_FULL` bytes of output."""
+    """The events on their way to their consumers, who share them; at most about `_FULL` bytes of output."""
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
@@ -102,7 +102,8 @@ class _Happenings:
         while not self._events:
             if self._ended:
                 raise StopAsyncIteration
-            self._arrived = anyio.Event()
+            if self._arrived.is_set():  # while it is not, other consumers may wait for it too
+                self._arrived = anyio.Event()
             await self._arrived.wait()
         event = self._events.popleft()
         if isinstance(event, HostOutput):

@@ -78,6 +78,20 @@ def test_events_come_in_order(fleet: SshdFleet, new_loop: NewLoop) -> None:
     assert happened[-1].outcome.exit_code == 3
 
 
+def test_consumers_share_the_events_and_all_end(fleet: SshdFleet, new_loop: NewLoop) -> None:
+    async def main() -> list[list[Event]]:
+        async with events(["node001", "node002"], "echo a; sleep 0.1; echo b", ssh=fleet.ssh) as happenings:
+            return await asyncio.wait_for(asyncio.gather(*(all_of(happenings) for _ in range(3))), 20)
+
+    happened = [event for share in on(new_loop, main) for event in share]
+    assert len({id(event) for event in happened}) == len(happened)
+    assert sorted(event.outcome.host for event in happened if isinstance(event, HostFinished)) == [
+        "node001",
+        "node002",
+    ]
+    assert sum(event.data.count(b"\n") for event in happened if isinstance(event, HostOutput)) == 4
+
+
 def test_outcomes_are_those_of_fan_out(fleet: SshdFleet, new_loop: NewLoop) -> None:
     command = "seq 1 50000; echo error >&2; exit 4"
     hosts = fleet.hosts[:5]

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from sshfan_async.errors import HostsFailed, InvalidSetting
 from sshfan_async.outcome import Outcome, Status
+from sshfan_async.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from sshfan_async.targets import Target
 
 __all__ = ["Report", "outcome_fields"]
 
@@ -51,6 +50,18 @@ class Report:
             names = ", ".join(outcome.host for outcome in same_host)
             raise KeyError(f"{host!r} is the host of several targets: ask for one of {names}")
         raise KeyError(f"{host!r} is not among the {len(self.outcomes)} targets of this run")
+
+    def __contains__(self, host: object) -> bool:
+        """Whether `report[host]` finds an outcome; an outcome of this report is in it as well."""
+        if isinstance(host, Outcome):
+            return host in self.outcomes
+        if not isinstance(host, (str, Target)):
+            return False
+        try:
+            self[host]
+        except KeyError:
+            return False
+        return True
 
     @cached_property
     def _by_name(self) -> dict[str | Target, Outcome]:

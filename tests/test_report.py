@@ -53,6 +53,22 @@ def test_unknown_host_is_a_key_error() -> None:
         report(outcome("web1"))["web9"]
 
 
+@pytest.mark.parametrize("name", ["ops@web1:22", "web1", Target("web1", "ops", 22), "a@db"])
+def test_what_can_be_asked_for_is_in_the_report(name: str | Target) -> None:
+    assert name in report(outcome("ops@web1:22"), outcome("a@db"), outcome("b@db"))
+
+
+@pytest.mark.parametrize("name", ["web9", "ops@web1:23", "db", "", Target("web1"), None, 1, ["web1"]])
+def test_what_cannot_be_asked_for_is_not_in_the_report(name: object) -> None:
+    assert name not in report(outcome("ops@web1:22"), outcome("a@db"), outcome("b@db"))
+
+
+def test_outcomes_are_in_their_report() -> None:
+    some = report(outcome("a"), outcome("b"))
+    assert all(each in some for each in some)
+    assert outcome("c") not in some
+
+
 def test_by_status_holds_those_that_occur() -> None:
     some = report(outcome("a"), outcome("b", Status.LOST), outcome("c"))
     assert {status: [each.host for each in found] for status, found in some.by_status.items()} == {

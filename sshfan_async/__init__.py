@@ -70,3 +70,8 @@ def __getattr__(name: str) -> object:
     found: object = getattr(import_module(module), name)
     globals()[name] = found
     return found
+
+
+def __dir__() -> list[str]:
+    """List also what is loaded late, as `dir` and the completion of a prompt ask for."""
+    return sorted({*globals(), *__all__})

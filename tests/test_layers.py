@@ -104,3 +104,17 @@ def test_import_is_free_of_the_command_line_s_dependencies() -> None:
     # The engine's, which comes when it is first needed.
     assert loaded & {"asyncio", "anyio", "concurrent", "ssl"} == set()
     assert ran.stderr == ""
+
+
+def test_names_that_are_loaded_late_are_listed_before() -> None:
+    script = "import sys, sshfan_async as s; print(*dir(s)); print('sshfan_async.legacy' in sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(PACKAGE.parent)},
+    )
+    names, loaded = ran.stdout.splitlines()
+    assert {*sshfan_async.__all__, "__version__"} <= set(names.split())
+    assert loaded == "False"

@@ -45,7 +45,9 @@ class RunResult(TypedDict):
     result: dict[str, HostResult]
 
 
-def run(hostname: str | Iterable[str], command: str, user: str | None = None, **options: Any) -> RunResult:
+def run(
+    hostname: str | Target | Iterable[str | Target], command: str, user: str | None = None, **options: Any
+) -> RunResult:
     """Run `command` on each host and return when all have ended.
 
     The keyword `options` are those of `fan_out`; by default all hosts run at once (as far as the limit on open files
@@ -55,18 +57,19 @@ def run(hostname: str | Iterable[str], command: str, user: str | None = None, **
     there instead.
 
     Args:
-        hostname: a name, or a list, tuple or set of names; literal, surrounding white space is dropped.
+        hostname: a name, a `Target`, or a list, tuple or set of them, such as `nodes()` returns. A name is literal,
+            surrounding white space is dropped.
         command: text for the remote shell.
         user: the remote user; None and `""` leave it to ssh.
 
     Returns:
-        `ts` (wall clock at the end), `cmd`, and `result`: for each name `out` and `err` (UTF-8, other bytes as
-        surrogate escapes), `status` (`STATUS_SUCC` if the command exited with 0, else `STATUS_FAIL`) and `delta_time`
-        (seconds from that host's launch to its end). A host that could not be reached, or whose name is impossible,
-        has the reason in `err`.
+        `ts` (wall clock at the end), `cmd`, and `result`: for each name (a `Target`'s is its text) `out` and `err`
+        (UTF-8, other bytes as surrogate escapes), `status` (`STATUS_SUCC` if the command exited with 0, else
+        `STATUS_FAIL`) and `delta_time` (seconds from that host's launch to its end). A host that could not be
+        reached, or whose name is impossible, has the reason in `err`.
 
     Raises:
-        InvalidSetting: `command` or an option cannot be used, or `hostname` is no name and no list of names.
+        InvalidSetting: `command` or an option cannot be used, or `hostname` is none of the above.
         InvalidTarget: `user` cannot be used.
 
     """
@@ -129,14 +132,14 @@ def _call(function: Callable[[], Awaitable[Report]]) -> Report:
 
 
 def _names(hostname: object) -> list[str]:
-    given = [hostname] if isinstance(hostname, str) else hostname
+    given = [hostname] if isinstance(hostname, (str, Target)) else hostname
     if not isinstance(given, Iterable) or isinstance(given, (bytes, dict)):
-        raise InvalidSetting(f"hostname={hostname!r}: give a name, or a list, tuple or set of names")
+        raise InvalidSetting(f"hostname={hostname!r}: give a name, a Target, or a list, tuple or set of them")
     names: dict[str, None] = {}
     for name in given:
-        if not isinstance(name, str):
-            raise InvalidSetting(f"hostname {name!r} is not text: give names as str")
-        names[name.strip()] = None
+        if not isinstance(name, (str, Target)):
+            raise InvalidSetting(f"hostname {name!r} is neither text nor a Target: give names as str")
+        names[str(name) if isinstance(name, Target) else name.strip()] = None
     return list(names)
 
 

@@ -16,7 +16,7 @@ import pytest
 from processes import children, is_running, wait_until
 
 import sshfan_async
-from sshfan_async import STATUS_FAIL, STATUS_SUCC, InvalidSetting, InvalidTarget, Ssh, fan_out, run
+from sshfan_async import STATUS_FAIL, STATUS_SUCC, InvalidSetting, InvalidTarget, Ssh, Target, fan_out, nodes, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +80,27 @@ def test_any_collection_of_names_works(fleet: SshdFleet, kind: Any) -> None:
     if isinstance(names, dict):
         names = names.keys()
     assert set(run(names, "true", ssh=fleet.ssh)["result"]) == {"node001", "node002"}
+
+
+def test_targets_work_beside_names(fleet: SshdFleet) -> None:
+    hosts = [*nodes("node[001-002]"), " node002", Target("node003", port=fleet.port)]
+    result = run(hosts, "true", ssh=fleet.ssh)["result"]
+    assert {name: each["status"] for name, each in result.items()} == {
+        "node001": STATUS_SUCC,
+        "node002": STATUS_SUCC,
+        f"node003:{fleet.port}": STATUS_SUCC,
+    }
+
+
+def test_one_target_works(fleet: SshdFleet) -> None:
+    assert list(run(Target("node001"), "true", ssh=fleet.ssh)["result"]) == ["node001"]
+
+
+def test_text_of_any_target_names_it_again() -> None:
+    hosts = [Target("::1"), Target("::1", port=22), Target("fe80::1%eth0", "a@b", 22), Target("web1", "CORP\\ops")]
+    result = run(hosts, "true", ssh=Ssh(program="/nowhere/ssh"))["result"]
+    assert list(result) == [str(host) for host in hosts]
+    assert all("/nowhere/ssh" in each["err"] for each in result.values())
 
 
 def test_one_name_works(fleet: SshdFleet) -> None:

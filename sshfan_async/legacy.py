@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Final, Literal, TypedDict, Unpack
 
 from sshfan_async.api import fan_out
 from sshfan_async.errors import InvalidSetting, InvalidTarget
@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from concurrent.futures import Future
 
-    from sshfan_async.report import Report
+    import anyio
 
-__all__ = ["STATUS_FAIL", "STATUS_SUCC", "HostResult", "RunResult", "run"]
+    from sshfan_async.report import Report
+    from sshfan_async.settings import Ssh
+    from sshfan_async.stdin import Input
+
+__all__ = ["STATUS_FAIL", "STATUS_SUCC", "HostResult", "Options", "RunResult", "run"]
 
 STATUS_SUCC: Final = "success"
 STATUS_FAIL: Final = "fail"
@@ -45,8 +49,29 @@ class RunResult(TypedDict):
     result: dict[str, HostResult]
 
 
+class Options(TypedDict, total=False):
+    """The keyword options of `run()`, as `fan_out` has them."""
+
+    fanout: int | anyio.CapacityLimiter | None
+    timeout: float | None
+    connect_timeout: float | None
+    deadline: float | None
+    kill_after: float
+    retries: int
+    stdin: Input | None
+    on_stop: Literal["leave", "kill", "always"]
+    max_output: int | None
+    ssh: Ssh
+
+
+_DEFAULTS: Options = {"fanout": None, "connect_timeout": None, "on_stop": "leave"}
+
+
 def run(
-    hostname: str | Target | Iterable[str | Target], command: str, user: str | None = None, **options: Any
+    hostname: str | Target | Iterable[str | Target],
+    command: str,
+    user: str | None = None,
+    **options: Unpack[Options],
 ) -> RunResult:
     """Run `command` on each host and return when all have ended.
 
@@ -73,6 +98,7 @@ def run(
         InvalidTarget: `user` cannot be used.
 
     """
+    _check_names_of(options)
     names = _names(hostname)
     refused: dict[str, str] = {}
     accepted: dict[str, Target] = {}
@@ -81,8 +107,8 @@ def run(
             accepted[name] = Target.parse(name)
         except InvalidTarget as error:
             refused[name] = str(error)
-    defaults: dict[str, Any] = {"fanout": None, "connect_timeout": None, "on_stop": "leave"}
-    call = partial(fan_out, accepted.values(), command, user=None if user == "" else user, **{**defaults, **options})
+    settings: Options = {**_DEFAULTS, **options}
+    call = partial(fan_out, accepted.values(), command, user=None if user == "" else user, **settings)
     report = _call(call)
     return {
         "ts": time.time(),
@@ -129,6 +155,13 @@ def _call(function: Callable[[], Awaitable[Report]]) -> Report:
     if interrupted:
         raise KeyboardInterrupt
     return report
+
+
+def _check_names_of(options: Options) -> None:
+    """Refuse what is no option here, where the message can name the function that was called."""
+    for name in options:
+        if name not in Options.__optional_keys__:
+            raise TypeError(f"run() got an unexpected keyword argument {name!r}")
 
 
 def _names(hostname: object) -> list[str]:

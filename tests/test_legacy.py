@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import signal
@@ -16,7 +17,18 @@ import pytest
 from processes import children, is_running, wait_until
 
 import sshfan_async
-from sshfan_async import STATUS_FAIL, STATUS_SUCC, InvalidSetting, InvalidTarget, Ssh, Target, fan_out, nodes, run
+from sshfan_async import (
+    STATUS_FAIL,
+    STATUS_SUCC,
+    InvalidSetting,
+    InvalidTarget,
+    Ssh,
+    Target,
+    fan_out,
+    legacy,
+    nodes,
+    run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -266,9 +278,18 @@ def test_impossible_option_is_refused(options: dict[str, Any], error: type[Excep
         run("web1", "true", **options)
 
 
-def test_unknown_option_is_refused() -> None:
-    with pytest.raises(TypeError, match="timeuot"):
-        run("web1", "true", timeuot=3)
+@pytest.mark.parametrize("name", ["timeuot", "hosts"])
+def test_unknown_option_is_refused(name: str) -> None:
+    options: Any = {name: 3}
+    with pytest.raises(TypeError, match=rf"^run\(\) got an unexpected keyword argument '{name}'$"):
+        run("web1", "true", **options)
+
+
+def test_options_are_those_of_fan_out() -> None:
+    parameters = inspect.signature(fan_out).parameters.values()
+    theirs = {each.name: each.annotation for each in parameters if each.kind is each.KEYWORD_ONLY}
+    ours = {name: each.__forward_arg__ for name, each in legacy.Options.__annotations__.items()}
+    assert {"user": "str | None", **ours} == theirs
 
 
 # Ctrl-C

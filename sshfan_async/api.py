@@ -70,6 +70,7 @@ async def fan_out(
     Raises:
         InvalidTarget: a host, or `user`, cannot be used. Nothing has been started.
         InvalidSetting: another argument cannot be used. Nothing has been started.
+        RuntimeError: the caller does not run on asyncio.
 
     """
     run = checked_run(
@@ -83,10 +84,19 @@ async def fan_out(
 
 
 async def _load_engine() -> None:
-    """Load what runs a run: when it is first needed, and not on the loop, since that takes 60 ms."""
-    if _ENGINE not in sys.modules:
-        import asyncio
+    """Load what runs a run: when it is first needed, and not on the loop, since that takes 60 ms.
 
+    Raises:
+        RuntimeError: no loop of asyncio runs here.
+
+    """
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError("sshfan_async runs on asyncio: from trio, call run() in a thread") from None
+    if _ENGINE not in sys.modules:
         await asyncio.to_thread(import_module, _ENGINE)
 
 

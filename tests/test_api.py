@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import pickle
 import signal
@@ -16,7 +17,7 @@ import pytest
 from processes import PATIENCE, children, descriptors, is_running, until, wait_until
 
 import sshfan_async
-from sshfan_async import InvalidSetting, InvalidTarget, Outcome, Phase, Ssh, Status, Target, fan_out, stream
+from sshfan_async import InvalidSetting, InvalidTarget, Outcome, Phase, Ssh, Status, Target, events, fan_out, stream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -134,6 +135,24 @@ async def test_impossible_argument_is_refused_before_anything_starts(
     with pytest.raises(error):
         stream(**given)
     assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+@pytest.mark.parametrize(
+    "call",
+    [fan_out, lambda *given: stream(*given).__aenter__(), lambda *given: events(*given).__aenter__()],
+    ids=["fan_out", "stream", "events"],
+)
+def test_another_loop_than_asyncio_s_is_told_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any], loaded: bool
+) -> None:
+    if loaded:
+        importlib.import_module("sshfan_async.delivery")
+    else:
+        monkeypatch.delitem(sys.modules, "sshfan_async.delivery", raising=False)
+    started = call("web1", "true")  # its first step, as trio or anybody else takes it
+    with pytest.raises(RuntimeError, match=r"^sshfan_async runs on asyncio: from trio, call run\(\) in a thread$"):
+        started.send(None)
 
 
 # one host that hangs

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from sshfan_async.child import Child
 from sshfan_async.launch import Client, target_argv
 from sshfan_async.outcome import Phase, Phases, Status
-from sshfan_async.spawning import spawn_gate
+from sshfan_async.spawning import ExitCodesLost, spawn_gate
 from sshfan_async.sshlog import Ending, SshLog, phases, strip_diagnostics
 
 if TYPE_CHECKING:
@@ -357,15 +357,19 @@ def never_started(clock: Clock | None) -> Ending:
 
 def not_started(error: OSError, ssh: Ssh) -> Ending:
     """The ending of a target whose ssh could not be started."""
+    return Ending(
+        status=Status.LOCAL,
+        sent=False,
+        phase=Phase.QUEUED,
+        reason=str(error) if isinstance(error, ExitCodesLost) else _why_not_started(error, ssh),
+        transient=error.errno in _SCARCE,
+    )
+
+
+def _why_not_started(error: OSError, ssh: Ssh) -> str:
     program = os.fspath(ssh.program)
     if shutil.which(program) is None:
         why = "no such program: install the OpenSSH client (Debian: openssh-client), or name it with program="
     else:
         why = error.strerror or str(error)
-    return Ending(
-        status=Status.LOCAL,
-        sent=False,
-        phase=Phase.QUEUED,
-        reason=f"cannot start {program!r}: {why}",
-        transient=error.errno in _SCARCE,
-    )
+    return f"cannot start {program!r}: {why}"

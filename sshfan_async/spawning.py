@@ -9,6 +9,7 @@ machine has enough to do meanwhile, a rest costs the run next to nothing (1 to 4
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from anyio.lowlevel import RunVar
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["SpawnGate", "spawn_gate"]
+__all__ = ["ExitCodesLost", "SpawnGate", "check_exit_codes", "spawn_gate"]
 
 _NOTABLE = 0.003
 """Seconds that a spawn takes on an idle machine too, where this process has thousands of descriptors."""
@@ -62,3 +63,21 @@ def spawn_gate() -> SpawnGate:
         gate = SpawnGate()
         _gates.set(gate)
     return gate
+
+
+class ExitCodesLost(OSError):
+    """Children can be started here, but nobody learns how they end."""
+
+
+def check_exit_codes() -> None:
+    """Make sure that the exit codes of children reach this process.
+
+    Raises:
+        ExitCodesLost: SIGCHLD is ignored, so the kernel throws them away (wait(2)); that is inherited across exec.
+
+    """
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        raise ExitCodesLost(
+            "SIGCHLD is ignored in this process, so no exit code reaches it: "
+            "signal.signal(signal.SIGCHLD, signal.SIG_DFL)"
+        )

@@ -29,7 +29,7 @@ from sshfan_async.readers import make_readers
 from sshfan_async.runlog import RunLog
 from sshfan_async.settings import OnStop
 from sshfan_async.source import Source, open_source
-from sshfan_async.spawning import spawn_gate
+from sshfan_async.spawning import check_exit_codes, spawn_gate
 from sshfan_async.watchdog import new_secret, wrap
 
 if TYPE_CHECKING:
@@ -422,7 +422,13 @@ def find_program(ssh: Ssh) -> str:
 
 
 async def ask_version(path: str) -> Client:
-    """Return what the program is; each is asked once in the life of this process, and again when its file changes."""
+    """Return what the program is; each is asked once in the life of this process, and again when its file changes.
+
+    Raises:
+        OSError: it cannot be started, or its exit code would not reach us: nor would those of a run.
+
+    """
+    check_exit_codes()
     state = os.stat(path)
     key = (path, state.st_mtime_ns, state.st_size)
     if key not in _clients:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -232,6 +233,28 @@ async def test_program_that_vanishes_is_local(stand_in: Callable[..., Ssh]) -> N
     os.unlink(ssh.program)
     report = await fan_out(hosts(2), "true", ssh=ssh)
     assert {outcome.status for outcome in report} == {Status.LOCAL}
+
+
+@pytest.fixture
+def ignored_children() -> Iterator[None]:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.usefixtures("ignored_children")
+def test_ignored_exit_codes_are_local_and_nothing_is_sent(
+    stand_in: Callable[..., Ssh], new_loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
+) -> None:
+    ssh = stand_in(f"touch {tmp_path}/started")
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        report = runner.run(fan_out(hosts(2), "true", ssh=ssh, retries=0))
+    assert [(outcome.status, outcome.sent) for outcome in report] == [(Status.LOCAL, False)] * 2
+    assert {outcome.reason for outcome in report} == {
+        "SIGCHLD is ignored in this process, so no exit code reaches it: "
+        "signal.signal(signal.SIGCHLD, signal.SIG_DFL)"
+    }
+    assert not (tmp_path / "started").exists()
 
 
 async def test_standard_input_that_cannot_be_read_is_named() -> None:

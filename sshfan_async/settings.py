@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sshfan_async.stdin import Input
     from sshfan_async.targets import Target
 
-__all__ = ["Clocks", "Command", "Limits", "OnStop", "OptionValue", "Run", "Ssh", "command_text"]
+__all__ = ["Clocks", "Command", "Limits", "OnStop", "OptionValue", "Run", "Ssh", "command_text", "option_texts"]
 
 OptionValue: TypeAlias = str | int | bool | Sequence[str]
 """A value of an ssh option: text, a number, True and False for yes and no, or several values of one key."""
@@ -79,7 +79,7 @@ class Ssh:
 
     def option_arguments(self) -> list[str]:
         """Return `options` as ssh takes them: `["-oPort=2222", …]`, in the order given."""
-        return [f"-o{key}={text}" for key, value in self.options.items() for text in _option_texts(value)]
+        return [f"-o{key}={text}" for key, value in self.options.items() for text in option_texts(value)]
 
 
 def _check_option(key: object, value: object) -> None:
@@ -91,12 +91,13 @@ def _check_option(key: object, value: object) -> None:
     listed = isinstance(value, Sequence) and len(value) > 0 and all(isinstance(each, str) for each in value)
     if not isinstance(value, (str, int)) and not listed:
         raise InvalidSetting(f"option {key}={value!r}: give text, a number, True or False, or a list of texts")
-    for text in _option_texts(value):  # type: ignore[arg-type]
+    for text in option_texts(value):  # type: ignore[arg-type]
         if text == "" or not text.isprintable():
             raise InvalidSetting(f"option {key}={text!r} is empty or holds control characters")
 
 
-def _option_texts(value: OptionValue) -> list[str]:
+def option_texts(value: OptionValue) -> list[str]:
+    """Return the values that `value` stands for, as an ssh_config has them."""
     if isinstance(value, bool):
         return ["yes" if value else "no"]
     if isinstance(value, (str, int)):

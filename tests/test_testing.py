@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -70,9 +70,13 @@ def test_given_names_keep_their_order_and_collapse() -> None:
     assert SshdFleet(["web", "db.example", "web"]).hosts == ("web", "db.example")
 
 
-@pytest.mark.parametrize("hosts", [0, -1, "web", ["-oProxyCommand=x"], ["a b"], ["*"], ["a\nHost *"], [""]])
-def test_impossible_hosts_are_refused_at_the_door(hosts: int | str | list[str]) -> None:
-    with pytest.raises(InvalidSetting):
+@pytest.mark.parametrize(
+    "hosts",
+    [0, -1, True, 3.5, None, [], (), iter([]), "web", b"web", [3], [None], ["-oProxyCommand=x"], ["a b"], ["*"],
+     ["a\nHost *"], [""]],
+)  # fmt: skip
+def test_impossible_hosts_are_refused_at_the_door(hosts: Any) -> None:
+    with pytest.raises(InvalidSetting, match=r"\A[^\n]*host[^\n]*\Z"):
         SshdFleet(hosts)
 
 
@@ -277,9 +281,24 @@ def test_refused_option_is_told_in_the_words_of_sshd(temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize("options", [{"port": "22"}, {"A b": "c"}, {"Banner": "x\nPort 22"}, {"AcceptEnv": ["a\0"]}])
-def test_impossible_options_are_refused_at_the_door(options: dict[str, str | list[str]]) -> None:
-    with pytest.raises(InvalidSetting):
+def test_options_may_be_numbers_and_truths() -> None:
+    with SshdFleet(1, sshd_options={"MaxSessions": 5, "PermitTTY": False, "SetEnv": []}) as fleet:
+        text = (fleet.directory / "sshd_config").read_text()
+        fleet.add_host("closed", options={"Port": 1, "Compression": True, "SendEnv": ["A", "B"]})
+        config = fleet.ssh_config.read_text()
+    assert "MaxSessions 5\nPermitTTY no\n" in text
+    assert "MaxSessions 4096" not in text
+    assert "SetEnv" not in text
+    assert config.startswith("Host closed\nPort 1\nCompression yes\nSendEnv A\nSendEnv B\n")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"port": "22"}, {"A b": "c"}, {"Banner": "x\nPort 22"}, {"AcceptEnv": ["a\0"]}, {"AcceptEnv": [1]},
+     {"MaxSessions": None}, {"MaxSessions": 1.5}, {"Banner": b"x"}, {1: "x"}, "MaxSessions=5", 5],
+)  # fmt: skip
+def test_impossible_options_are_refused_at_the_door(options: Any) -> None:
+    with pytest.raises(InvalidSetting, match="option"):
         SshdFleet(sshd_options=options)
 
 
@@ -307,9 +326,17 @@ def test_an_added_host_can_be_changed(fleet: SshdFleet) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("a b", {}), ("a", {"Port 1\nHost": "*"}), ("a", {"Port": "1\nHost *"})]
+    ("name", "options"),
+    [
+        ("a b", {}),
+        (1, {}),
+        ("a", {"Port 1\nHost": "*"}),
+        ("a", {"Port": "1\nHost *"}),
+        ("a", {"Port": None}),
+        ("a", 1),
+    ],
 )
-def test_impossible_added_hosts_are_refused(fleet: SshdFleet, name: str, options: dict[str, str]) -> None:
+def test_impossible_added_hosts_are_refused(fleet: SshdFleet, name: Any, options: Any) -> None:
     with pytest.raises(InvalidSetting):
         fleet.add_host(name, options=options)
 

@@ -108,7 +108,7 @@ def ssh_config(
     *,
     user: str,
     hosts: Sequence[str],
-    added: Mapping[str, Mapping[str, str]],
+    added: Mapping[str, Mapping[str, str | Sequence[str]]],
 ) -> str:
     """Return the clients' configuration; the added hosts' options come first, since the first value wins.
 
@@ -140,7 +140,7 @@ def known_hosts(port: int, host_key: str) -> str:
     return f"[{ADDRESS}]:{port} {host_key}"
 
 
-def _block(names: Sequence[str], options: Mapping[str, str]) -> str:
+def _block(names: Sequence[str], options: Mapping[str, str | Sequence[str]]) -> str:
     return f"Host {' '.join(names)}\n{_lines(options)}"
 
 

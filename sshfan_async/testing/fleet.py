@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from anyio import CancelScope, to_thread
 
 from sshfan_async.errors import InvalidSetting
-from sshfan_async.settings import Ssh
+from sshfan_async.settings import Ssh, option_texts
 from sshfan_async.testing import server
 from sshfan_async.testing.configuration import RESERVED, ssh_config
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
+    from sshfan_async.settings import OptionValue
     from sshfan_async.testing.server import Server
 
 __all__ = ["SshdFleet"]
@@ -42,14 +43,14 @@ class SshdFleet:
     that includes processes that left their session by `setsid`; elsewhere those stay.
 
     `hosts`: how many (`node001`, `node002`, …) or their names. `sshd_options`: sshd_config(5) keywords that
-    replace this fleet's own, each with one value or a sequence of values; all but ListenAddress, PidFile and
+    replace this fleet's own, each with a value as `Ssh(options=...)` takes it; all but ListenAddress, PidFile and
     Port. `{"KexAlgorithms": "curve25519-sha256"}` makes a connection several times cheaper than OpenSSH's
     default; `SetEnv` replaces the private HOME too.
 
     A fleet can be entered once.
 
     Raises:
-        InvalidSetting: a name or an option cannot be written down.
+        InvalidSetting: `hosts` gives no host; a name or an option cannot be written down.
         FleetUnavailable: on entry; OpenSSH is not installed, or sshd refuses to start (its own words say why).
         SshfanError: at the end; sshd had ended by itself, or something could not be removed.
 
@@ -59,12 +60,14 @@ class SshdFleet:
         self,
         hosts: int | Sequence[str] = 3,
         *,
-        sshd_options: Mapping[str, str | Sequence[str]] | None = None,
+        sshd_options: Mapping[str, OptionValue] | None = None,
     ) -> None:
         self.hosts: tuple[str, ...] = _names(hosts)
-        self._sshd_options = {} if sshd_options is None else dict(sshd_options)
-        _check_sshd_options(self._sshd_options)
-        self._added: dict[str, dict[str, str]] = {}
+        self._sshd_options = {} if sshd_options is None else _texts(sshd_options)
+        for keyword in self._sshd_options:
+            if keyword.lower() in RESERVED:
+                raise InvalidSetting(f"sshd option {keyword}: the fleet depends on its own")
+        self._added: dict[str, dict[str, list[str]]] = {}
         self._server: Server | None = None
         self._spent = False
         self._lock = threading.Lock()
@@ -143,10 +146,10 @@ class SshdFleet:
         """Return what sshd has logged up to now (at LogLevel VERBOSE)."""
         return self._running.layout.sshd_log.read_text(errors="backslashreplace")
 
-    def add_host(self, name: str, *, options: Mapping[str, str]) -> None:
+    def add_host(self, name: str, *, options: Mapping[str, OptionValue]) -> None:
         """Add a host, or change one, by ssh_config(5) options that win over the fleet's own.
 
-        For hosts that behave badly: `{"Port": "1"}` refuses connections, `{"UserKnownHostsFile": "/dev/null"}` has
+        For hosts that behave badly: `{"Port": 1}` refuses connections, `{"UserKnownHostsFile": "/dev/null"}` has
         an unknown host key, `{"PubkeyAuthentication": "no"}` refuses the user (IdentityFile would only add a key),
         `{"ProxyJump": "node001"}` is reached through another host. Clients that start later see the change;
         `hosts` stays as it is.
@@ -155,11 +158,10 @@ class SshdFleet:
             InvalidSetting: the name or an option cannot be written down.
 
         """
-        _check_name(name)
-        for keyword, value in options.items():
-            _check_option(keyword, value)
+        _checked_name(name)
+        texts = _texts(options)
         running = self._running
-        self._added[name] = dict(options)
+        self._added[name] = texts
         self._write_ssh_config(running)
 
     @property
@@ -182,34 +184,43 @@ class SshdFleet:
                 server.end(running)
 
 
-def _names(hosts: int | Sequence[str]) -> tuple[str, ...]:
-    if isinstance(hosts, int):
+def _names(hosts: object) -> tuple[str, ...]:
+    if isinstance(hosts, int) and not isinstance(hosts, bool):
         if hosts < 1:
             raise InvalidSetting(f"hosts={hosts}: a fleet has at least one host")
         width = max(3, len(str(hosts)))
         return tuple(f"node{number:0{width}}" for number in range(1, hosts + 1))
     if isinstance(hosts, str):
         raise InvalidSetting(f"hosts={hosts!r}: give a number, or a sequence of names such as [{hosts!r}]")
-    for name in hosts:
-        _check_name(name)
-    return tuple(dict.fromkeys(hosts))
+    if not isinstance(hosts, Iterable):
+        raise InvalidSetting(f"hosts={hosts!r}: give a number, or a sequence of names such as ['web1']")
+    names = tuple(dict.fromkeys(map(_checked_name, hosts)))
+    if not names:
+        raise InvalidSetting(f"hosts={hosts!r}: a fleet has at least one host")
+    return names
 
 
-def _check_name(name: str) -> None:
-    if HOST_NAME.fullmatch(name) is None:
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str) or HOST_NAME.fullmatch(name) is None:
         raise InvalidSetting(f"host {name!r}: a name has letters, digits, `.`, `-` and `_`, no `-` or `.` first")
+    return name
 
 
-def _check_sshd_options(options: Mapping[str, str | Sequence[str]]) -> None:
-    for keyword, values in options.items():
-        if keyword.lower() in RESERVED:
-            raise InvalidSetting(f"sshd option {keyword}: the fleet depends on its own")
-        for value in [values] if isinstance(values, str) else values:
-            _check_option(keyword, value)
+def _texts(options: Mapping[str, OptionValue]) -> dict[str, list[str]]:
+    """Return the values of each option as they are written down, checked."""
+    if not isinstance(options, Mapping):
+        raise InvalidSetting(f"options={options!r} is not a mapping: give {{'MaxSessions': 5}}, for example")
+    for keyword, value in options.items():
+        _check_option(keyword, value)
+    return {keyword: option_texts(value) for keyword, value in options.items()}
 
 
-def _check_option(keyword: str, value: str) -> None:
-    if KEYWORD.fullmatch(keyword) is None:
+def _check_option(keyword: object, value: OptionValue) -> None:
+    if not isinstance(keyword, str) or KEYWORD.fullmatch(keyword) is None:
         raise InvalidSetting(f"option {keyword!r}: a keyword has letters and digits only")
-    if CONTROL.search(value) is not None:
-        raise InvalidSetting(f"option {keyword}={value!r}: a value is one line")
+    listed = isinstance(value, Sequence) and all(isinstance(each, str) for each in value)
+    if not isinstance(value, (str, int)) and not listed:
+        raise InvalidSetting(f"option {keyword}={value!r}: give text, a number, True or False, or a list of texts")
+    for text in option_texts(value):
+        if CONTROL.search(text) is not None:
+            raise InvalidSetting(f"option {keyword}={text!r}: a value is one line")

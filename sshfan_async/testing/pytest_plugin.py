@@ -15,6 +15,8 @@ from sshfan_async.testing.fleet import SshdFleet
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from sshfan_async.settings import OptionValue
+
 __all__ = ["SshdFleetFactory", "pytest_addoption", "sshd_fleet", "sshd_fleet_factory"]
 
 HOSTS_OPTION = "sshd_fleet_hosts"
@@ -27,7 +29,7 @@ class SshdFleetFactory(Protocol):
         self,
         hosts: int | Sequence[str] = 3,
         *,
-        sshd_options: Mapping[str, str | Sequence[str]] | None = None,
+        sshd_options: Mapping[str, OptionValue] | None = None,
     ) -> SshdFleet:
         """Return a fleet that runs until the end of the session."""
         ...
@@ -46,7 +48,7 @@ def sshd_fleet_factory() -> Iterator[SshdFleetFactory]:
         def start(
             hosts: int | Sequence[str] = 3,
             *,
-            sshd_options: Mapping[str, str | Sequence[str]] | None = None,
+            sshd_options: Mapping[str, OptionValue] | None = None,
         ) -> SshdFleet:
             return fleets.enter_context(SshdFleet(hosts, sshd_options=sshd_options))
 

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sshfan_async.settings import MOST_SECONDS
 from sshfan_async.sshlog import Style
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def common_argv(ssh: Ssh, client: Client, *, connect_timeout: float | None = Non
     if client.version is not None and client.version >= (8, 7):
         argv += [f"-o{option}" for option in _FROM_8_7]
     if connect_timeout is not None:
-        argv += [f"-oConnectTimeout={math.ceil(connect_timeout) + 1}"]
+        argv += [f"-oConnectTimeout={min(math.ceil(connect_timeout) + 1, MOST_SECONDS)}"]
     if client.version is not None and client.version < (8, 3):
         # Until 8.3 a master's client logs nothing when it sends the command: nobody could say whether it was sent.
         argv += ["-oControlPath=none"]

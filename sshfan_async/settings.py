@@ -19,13 +19,27 @@ if TYPE_CHECKING:
     from sshfan_async.stdin import Input
     from sshfan_async.targets import Target
 
-__all__ = ["Clocks", "Command", "Limits", "OnStop", "OptionValue", "Run", "Ssh", "command_text", "option_texts"]
+__all__ = [
+    "MOST_SECONDS",
+    "Clocks",
+    "Command",
+    "Limits",
+    "OnStop",
+    "OptionValue",
+    "Run",
+    "Ssh",
+    "command_text",
+    "option_texts",
+]
 
 OptionValue: TypeAlias = str | int | bool | Sequence[str]
 """A value of an ssh option: text, a number, True and False for yes and no, or several values of one key."""
 
 Command: TypeAlias = str | Sequence[str]
 """Text for the remote shell as it is, or a sequence of arguments that is quoted for it."""
+
+MOST_SECONDS = 2**31 - 1
+"""Of a clock: ssh takes no longer ConnectTimeout (misc.c: convtime), and an int may be too large for a float."""
 
 _OPTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 
@@ -124,7 +138,7 @@ class Clocks:
     `deadline` over the whole run. `kill_after` is the grace between TERM and KILL.
 
     Raises:
-        InvalidSetting: a clock is not a positive, finite number (`kill_after` may be 0).
+        InvalidSetting: a clock is not a positive number (`kill_after` may be 0), or longer than 2**31 - 1 seconds.
 
     """
 
@@ -134,6 +148,8 @@ class Clocks:
     kill_after: float = 10.0
 
     def __post_init__(self) -> None:
+        for name in ("connect_timeout", "timeout", "deadline", "kill_after"):
+            _check_length(name, getattr(self, name))
         for name in ("connect_timeout", "timeout", "deadline"):
             value = getattr(self, name)
             if value is not None and not (_is_number(value) and value > 0):
@@ -218,7 +234,15 @@ def _is_limiter(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int):
+        return not isinstance(value, bool)
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _check_length(name: str, value: object) -> None:
+    # Such an int is not shown: it may have more digits than Python turns into text.
+    if isinstance(value, (int, float)) and MOST_SECONDS < value < math.inf:
+        raise InvalidSetting(f"{name} is too long: give at most {MOST_SECONDS} seconds")
 
 
 def _check_count(name: str, value: object, *, least: int) -> None:

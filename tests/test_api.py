@@ -137,6 +137,21 @@ async def test_impossible_argument_is_refused_before_anything_starts(
     assert not (tmp_path / "started").exists()
 
 
+async def test_longest_clocks_work(fleet: SshdFleet) -> None:
+    longest = 2**31 - 1
+    report = await fan_out(
+        "node001",
+        "true",
+        connect_timeout=longest,
+        timeout=longest,
+        deadline=longest,
+        kill_after=longest,
+        on_stop="always",
+        ssh=fleet.ssh,
+    )
+    assert [(outcome.status, outcome.reason) for outcome in report] == [(Status.OK, "")]
+
+
 @pytest.mark.parametrize("loaded", [True, False])
 @pytest.mark.parametrize(
     "call",

@@ -93,6 +93,21 @@ def test_kill_after_that_is_no_number_is_refused(value: Any) -> None:
         Clocks(kill_after=value)
 
 
+@pytest.mark.parametrize("name", ["connect_timeout", "timeout", "deadline", "kill_after"])
+@pytest.mark.parametrize(
+    "value", [2**31, 3e9, 1e308, 10**400, 10**5000], ids=["2**31", "3e9", "1e308", "400", "5000"]
+)
+def test_clock_that_is_too_long_is_refused(name: str, value: float) -> None:
+    with pytest.raises(InvalidSetting, match=rf"^{name} is too long: give at most 2147483647 seconds$"):
+        Clocks(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["connect_timeout", "timeout", "deadline", "kill_after"])
+def test_clock_far_below_zero_is_refused(name: str) -> None:
+    with pytest.raises(InvalidSetting, match=f"^{name}=-1000"):
+        Clocks(**{name: -(10**400)})
+
+
 def test_kill_after_may_be_zero() -> None:
     assert Clocks(kill_after=0).kill_after == 0
 

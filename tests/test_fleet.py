@@ -185,6 +185,7 @@ async def test_cancellation_while_connecting_leaves_nothing(own_server: SshdFlee
     [
         {"idle_timeout": 0},
         {"max_age": -1.0},
+        {"max_age": 3e9},
         {"sessions": 0},
         {"fanout": "many"},
         {"fanout": 0},

@@ -38,6 +38,7 @@ _BUG = 70
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` (by default the process's own) and return its exit code."""
     process.open_standard_descriptors()
+    process.hear_of_children()
     process.end_quickly()
     instruction = os.environ.get("_SSHFAN_COMPLETE")
     if instruction is not None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
 
 __all__ = [
     "discard_standard_output",
     "end_quickly",
+    "hear_of_children",
     "open_standard_descriptors",
     "raise_file_limit",
     "watch_children",
@@ -29,6 +31,12 @@ def open_standard_descriptors() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDONLY)  # takes the lowest free number, this one
+
+
+def hear_of_children() -> None:
+    """Undo our caller's ignoring SIGCHLD, which outlives exec: no exit code of an ssh would reach us."""
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def discard_standard_output() -> None:

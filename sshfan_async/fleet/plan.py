@@ -57,10 +57,8 @@ def checked_plan(
     for name, clock in (("idle_timeout", idle_timeout), ("max_age", max_age)):
         try:
             Clocks(deadline=clock)
-        except InvalidSetting:
-            raise InvalidSetting(
-                f"{name}={clock!r}: give a number of seconds above 0, or None for no bound"
-            ) from None
+        except InvalidSetting as error:
+            raise InvalidSetting(str(error).replace("deadline", name, 1)) from None
     if not isinstance(sessions, int) or isinstance(sessions, bool) or sessions < 1:
         raise InvalidSetting(f"sessions={sessions!r}: give a whole number, 1 or more")
     if not isinstance(fanout, int) and fanout is not None:

@@ -35,3 +35,9 @@ def test_the_limit_on_open_files_is_raised_and_no_child_has_a_thread(
     assert int(found[1]) == min(hard, 65536)
     assert children == hosts
     assert threads < hosts
+
+
+def test_a_caller_that_ignores_its_children_hides_none_of_ours(start: Start) -> None:
+    ignoring = ["python3", "-c", "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+                "os.execvp(sys.argv[1], sys.argv[1:])"]  # fmt: skip
+    assert start("-w", "node001", "exit 0", before=ignoring).wait(LIMIT) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import processes
@@ -25,6 +26,13 @@ _INSTALLED = any(
     entry.value == "sshfan_async.testing.pytest_plugin" for entry in importlib.metadata.entry_points(group="pytest11")
 )
 pytest_plugins = [] if _INSTALLED else ["sshfan_async.testing.pytest_plugin"]
+
+
+# Who starts the suite with nohup, or in the background of a script, has these ignored. What is started here would
+# inherit that, keep to it, and not be ended by a test's signal; a handler is not inherited across exec (execve(2)).
+for _signal in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, lambda *_: None)
 
 
 @pytest.fixture(autouse=True)

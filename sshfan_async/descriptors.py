@@ -42,11 +42,11 @@ class DescriptorBudget:
 
         Whose turn it is gets them in any case where nobody holds any: one child at a time always goes.
         """
-        waiter = _Waiter(asyncio.get_running_loop(), asyncio.Event(), count, room)
         with self._lock:
-            if not self._waiters and self._fits(waiter):
+            if not self._waiters and self._fits(count, room):
                 self._leased += count
                 return
+            waiter = _Waiter(asyncio.get_running_loop(), asyncio.Event(), count, room)
             self._waiters.append(waiter)
         try:
             await waiter.served.wait()
@@ -65,12 +65,12 @@ class DescriptorBudget:
             self._leased -= count
             self._serve()
 
-    def _fits(self, waiter: _Waiter) -> bool:
-        return self._leased == 0 or self._leased + waiter.count <= waiter.room
+    def _fits(self, count: int, room: int) -> bool:
+        return self._leased == 0 or self._leased + count <= room
 
     def _serve(self) -> None:
         """Give those whose turn it is what they wait for; only with the lock held."""
-        while self._waiters and self._fits(self._waiters[0]):
+        while self._waiters and self._fits(self._waiters[0].count, self._waiters[0].room):
             waiter = self._waiters.popleft()
             # A loop that was closed meanwhile has nobody waiting in it.
             with contextlib.suppress(RuntimeError):

@@ -11,13 +11,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 from anyio.lowlevel import RunVar
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 __all__ = ["ExitCodesLost", "SpawnGate", "check_exit_codes", "spawn_gate"]
 
@@ -30,30 +25,23 @@ _gates: RunVar[SpawnGate] = RunVar("sshfan_async.spawn_gate")
 
 
 class SpawnGate:
-    """The gate of one event loop, made by `spawn_gate`."""
+    """The gate of one event loop, made by `spawn_gate`: `async with` it to start a child, and for nothing else."""
 
     def __init__(self) -> None:
-        self._lock = asyncio.Lock()
+        self.alone = asyncio.Lock()
+        """Held while a child is started, and in the rest after it: `async with` it to do what is no spawn."""
+        self._began = self._worked = 0.0
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for one's turn to start a child, which is what the block does and nothing else."""
-        await self._lock.acquire()
-        began, worked = time.monotonic(), time.thread_time()
-        try:
-            yield
-        finally:
-            waited = time.monotonic() - began - (time.thread_time() - worked)
-            if waited > _NOTABLE:
-                asyncio.get_running_loop().call_later(_REST * (waited - _NOTABLE), self._lock.release)
-            else:
-                self._lock.release()
+    async def __aenter__(self) -> None:
+        await self.alone.acquire()
+        self._began, self._worked = time.monotonic(), time.thread_time()
 
-    @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        """Wait for a moment in which nobody starts a child; nobody does while the block lasts."""
-        async with self._lock:
-            yield
+    async def __aexit__(self, *_: object) -> None:
+        waited = time.monotonic() - self._began - (time.thread_time() - self._worked)
+        if waited > _NOTABLE:
+            asyncio.get_running_loop().call_later(_REST * (waited - _NOTABLE), self.alone.release)
+        else:
+            self.alone.release()
 
 
 def spawn_gate() -> SpawnGate:

@@ -169,6 +169,8 @@ class Supervisor:
                 why = error.strerror or str(error)
                 raise OSError(error.errno, f"the standard input for it cannot be read: {why}") from error
             shared.callback(source.close)
+        null = os.open(os.devnull, os.O_RDWR)
+        shared.callback(os.close, null)
         readers = make_readers(asyncio.get_running_loop())
         shared.callback(readers.close)
         store = Store(run.limits.memory)
@@ -188,7 +190,9 @@ class Supervisor:
             command=command,
             secret=secret,
             common_argv=common_argv(run.ssh, client, connect_timeout=run.clocks.connect_timeout),
+            null=null,
             source=source,
+            gate=spawn_gate(),
             environment=ssh_environment(os.environb),
             log_pipes=log_pipes,
             readers=readers,
@@ -200,7 +204,6 @@ class Supervisor:
         descriptors = DESCRIPTORS + (equipment.source is not None or equipment.secret is not None)
         places = _Places(self._run, descriptors, self._limiter, self.log)
         await enlarge_table(places.most * descriptors)
-        gate = spawn_gate()
         while self._pending:
             host = _Host(self, equipment, places, *self._pending[0], began)
             await host.enter(None)
@@ -210,7 +213,8 @@ class Supervisor:
                 host.stop()  # it got its place in the very turn of the loop in which the run was stopped
             group.create_task(host.run(), context=self._context)
             # Not further ahead than one: a host that waits for its spawn would only take memory.
-            async with gate.alone():
+            await asyncio.sleep(0)
+            async with equipment.gate.alone:
                 pass
 
     def leave(self, host: _Host, outcome: Outcome) -> None:
@@ -248,12 +252,22 @@ class _Places:
         log.run_started(hosts, self.most)
 
     async def take(self, host: _Host) -> None:
-        await self._limiter.acquire_on_behalf_of(host)
+        await self._enter(host)
         try:
             await BUDGET.lease(self.need, self.room)
         except BaseException:
             self._limiter.release_on_behalf_of(host)
             raise
+
+    async def _enter(self, host: _Host) -> None:
+        try:
+            if isinstance(self._limiter, anyio.CapacityLimiter):
+                # Where there is a place, the other way costs a scope and a turn of the loop: 3 % of a child's cost.
+                self._limiter.acquire_on_behalf_of_nowait(host)
+                return
+        except anyio.WouldBlock:
+            pass
+        await self._limiter.acquire_on_behalf_of(host)
 
     def give_back(self, host: _Host) -> None:
         BUDGET.release(self.need)
@@ -434,7 +448,7 @@ async def ask_version(path: str) -> Client:
     if key not in _clients:
         # The shield: a scope of anyio's cancels again in each turn of the loop, also whoever reaps a child.
         with anyio.CancelScope(shield=True):
-            async with spawn_gate().alone():  # asking starts a child too; and who waits here finds the answer
+            async with spawn_gate().alone:  # asking starts a child too; and who waits here finds the answer
                 if key not in _clients:
                     _clients[key] = await ask_client(path, _VERSION_PATIENCE)
     return _clients[key]

@@ -42,6 +42,7 @@ async def start(*argv: str) -> Child:
         log=SshLog(Style.LOGVERBOSE),
         log_pipe=LogPipes().open(),
         readers=Readers(asyncio.get_running_loop()),
+        null=asyncio.subprocess.DEVNULL,
         source=None,
         secret=None,
         store=Store(1 << 20),
@@ -201,6 +202,27 @@ def script(tmp_path: Path, text: str) -> str:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
     return str(path)
+
+
+@pytest.mark.parametrize("all_of_them", [False, True], ids=["its task", "every task"])
+async def test_child_whose_making_is_cancelled_is_ended(all_of_them: bool) -> None:
+    before, open_before = children(), descriptors()
+    for turns in range(1, 8):
+        others = asyncio.all_tasks()
+        starting = asyncio.create_task(start("sleep", "30"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - others if all_of_them else {starting}:
+            task.cancel()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                child = await starting
+        except asyncio.CancelledError:
+            pass
+        else:
+            await child.stop(0)
+        assert children() == before
+    assert descriptors() == open_before
 
 
 async def test_version_of_this_machines_ssh() -> None:

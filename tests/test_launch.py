@@ -100,8 +100,14 @@ def test_host_key_policy_is_left_to_the_user() -> None:
     assert not any("hostkey" in each.lower() or "knownhosts" in each.lower() for each in argv(Target("web1")))
 
 
-def test_environment_asks_nobody_for_a_password() -> None:
-    assert ssh_environment({b"PATH": b"/bin"}) == {b"PATH": b"/bin", b"SSH_ASKPASS_REQUIRE": b"never"}
+@pytest.mark.parametrize("name", [b"DISPLAY", b"WAYLAND_DISPLAY", b"SSH_ASKPASS_REQUIRE"])
+def test_environment_asks_nobody_for_a_password(name: bytes) -> None:
+    environment = {b"PATH": b"/bin", name: b"force"}
+    assert ssh_environment(environment) == {**environment, b"SSH_ASKPASS_REQUIRE": b"never"}
+
+
+def test_environment_in_which_no_window_can_be_opened_serves_as_it_is() -> None:
+    assert ssh_environment({b"PATH": b"/bin", b"SSH_ASKPASS": b"/bin/ask"}) is None
 
 
 # the command

@@ -17,7 +17,7 @@ async def test_one_child_is_made_at_a_time() -> None:
 
     async def make() -> None:
         nonlocal making, most
-        async with gate.turn():
+        async with gate:
             making += 1
             most = max(most, making)
             await asyncio.sleep(0)
@@ -31,19 +31,19 @@ async def test_one_child_is_made_at_a_time() -> None:
 
 async def test_after_a_spawn_that_stalled_the_loop_the_next_one_waits() -> None:
     gate = SpawnGate()
-    async with gate.turn():
+    async with gate:
         time.sleep(STALL)  # as a spawn does where all CPUs are busy
     ended = time.monotonic()
-    async with gate.turn():
+    async with gate:
         assert time.monotonic() - ended > STALL
 
 
 async def test_whoever_made_the_child_goes_on_while_the_others_rest() -> None:
     gate = SpawnGate()
     async with asyncio.timeout(5):
-        async with gate.turn():
+        async with gate:
             time.sleep(STALL)
-        others = asyncio.ensure_future(gate.alone().__aenter__())
+        others = asyncio.ensure_future(gate.alone.acquire())
         await asyncio.sleep(0)
         assert not others.done()
         await others
@@ -52,9 +52,9 @@ async def test_whoever_made_the_child_goes_on_while_the_others_rest() -> None:
 async def test_after_a_quick_spawn_the_next_one_comes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     gate = SpawnGate()
     monkeypatch.setattr("sshfan_async.spawning._NOTABLE", 60.0)
-    async with gate.turn():
+    async with gate:
         pass
-    turn = asyncio.ensure_future(gate.alone().__aenter__())
+    turn = asyncio.ensure_future(gate.alone.acquire())
     await asyncio.sleep(0)
     assert turn.done()
 
@@ -63,7 +63,7 @@ async def test_a_spawn_that_fails_leaves_the_gate_open() -> None:
     gate = SpawnGate()
     for _ in range(2):
         try:
-            async with asyncio.timeout(5), gate.turn():
+            async with asyncio.timeout(5), gate:
                 raise OSError
         except OSError:
             pass

@@ -377,8 +377,10 @@ async def test_old_style_log_tells_the_same(fleet: SshdFleet, monkeypatch: pytes
 async def test_a_drain_lets_those_in_flight_end_and_starts_no_other(
     stand_in: Callable[..., Ssh], tmp_path: Path
 ) -> None:
-    wait = f"[ $host = a ] || until [ -e {tmp_path}/open ]; do sleep 0.01; done"
-    ssh = stand_in(f'for word; do [ "$last" = -- ] && host=$word; last=$word; done; {wait}')
+    # `a` ends once the other one is in flight, and that one once the run is drained.
+    wait = f"until [ -e {tmp_path}/$awaited ]; do sleep 0.01; done"
+    both = f"case $host in a) awaited=b;; *) awaited=open; touch {tmp_path}/$host;; esac; {wait}"
+    ssh = stand_in(f'for word; do [ "$last" = -- ] && host=$word; last=$word; done; {both}')
     outcomes: dict[str, Outcome] = {}
 
     def emit(event: Event) -> None:

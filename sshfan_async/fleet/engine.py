@@ -55,7 +55,7 @@ class Equipment:
     executable: str
     client: Client
     common_argv: tuple[str, ...]
-    environment: Mapping[bytes, bytes]
+    environment: Mapping[bytes, bytes] | None
     keeper: Keeper
     spares: Spares
     log_pipes: LogPipes

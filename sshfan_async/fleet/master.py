@@ -65,7 +65,7 @@ class Master:
         started_at = time.time()
         try:
             with self._equipment.keeper.socket_path() as self._path:
-                async with spawn_gate().turn():
+                async with spawn_gate():
                     await self._started()
                 ending, clock = await self._reach()
         except OSError as error:
@@ -140,6 +140,7 @@ class Master:
             log=self.log,
             log_pipe=pipe,
             readers=equipment.readers,
+            null=asyncio.subprocess.DEVNULL,
             source=None,
             secret=None,
             store=equipment.store,

@@ -6,28 +6,25 @@ loop never waits for a disk, and a fast host cannot fill our memory.
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import tempfile
 from array import array
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, BinaryIO
+
+from sshfan_async.spool import open_spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from _typeshed import WriteableBuffer as Buffer
 
+    from sshfan_async.spool import Spool
+
 __all__ = ["NOTHING", "Capture", "Nothing", "Spilled", "Store"]
 
 _SMALL = 1024 * 1024
 """Bytes up to which an output in memory becomes one piece."""
 
-_IOV_MAX = 1024
-"""Pieces that one pwritev(2) takes."""
-
-_BUFFER = 256 * 1024
 _PIECE = 1024 * 1024
 
 
@@ -38,7 +35,7 @@ class Store:
         """`memory`: bytes that all captures together hold in memory."""
         self._memory = memory
         self._held = 0
-        self._spool: _Spool | None = None
+        self._spool: Spool | None = None
         self._writer: ThreadPoolExecutor | None = None
 
     def capture(self, limit: int | None) -> Capture:
@@ -61,7 +58,7 @@ class Store:
         """`count` bytes are no longer held in memory."""
         self._held -= count
 
-    def spill(self, count: int, put: Callable[[_Spool, int], None]) -> tuple[_Spool, int, Future[None]]:
+    def spill(self, count: int, put: Callable[[Spool, int], None]) -> tuple[Spool, int, Future[None]]:
         """Let a thread `put` the next `count` bytes into the file; return the file, the place in it, and a future.
 
         Raises:
@@ -69,86 +66,10 @@ class Store:
 
         """
         if self._spool is None or self._writer is None:
-            self._spool = _Spool(_temporary_file())
+            self._spool = open_spool()
             self._writer = ThreadPoolExecutor(1, "sshfan spill")
         offset = self._spool.reserve(count)
         return self._spool, offset, self._writer.submit(put, self._spool, offset)
-
-
-class _Spool:
-    """The temporary file. It has no name, and is gone with the last reference to it."""
-
-    __slots__ = ("_buffer", "_descriptor", "_size")
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._size = 0
-        self._buffer = memoryview(bytearray(_BUFFER))
-
-    def reserve(self, count: int) -> int:
-        offset = self._size
-        self._size += count
-        return offset
-
-    def write(self, data: bytes | memoryview, offset: int) -> None:
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._descriptor, view, offset)
-            view, offset = view[written:], offset + written
-
-    def write_all(self, pieces: list[bytes], offset: int) -> None:
-        """Write `pieces` one behind the other."""
-        for start in range(0, len(pieces), _IOV_MAX):
-            some = pieces[start : start + _IOV_MAX]
-            size = sum(map(len, some))
-            written = os.pwritev(self._descriptor, some, offset) if hasattr(os, "pwritev") else 0
-            if written < size:
-                self.write(memoryview(b"".join(some))[written:], offset + written)
-            offset += size
-
-    def move(self, descriptor: int, count: int, offset: int) -> None:
-        """Write the next `count` bytes of a pipe that holds as many; read them also where they cannot be written."""
-        moved = self._splice(descriptor, count, offset)
-        count, offset = count - moved, offset + moved
-        failure: OSError | None = None
-        while count > 0:
-            data = self._buffer[: os.readv(descriptor, [self._buffer[:count]])]
-            count -= len(data)
-            if failure is None:
-                try:
-                    self.write(data, offset)
-                except OSError as error:
-                    failure = error
-                offset += len(data)
-        if failure is not None:
-            raise failure
-
-    def _splice(self, descriptor: int, count: int, offset: int) -> int:
-        """Move what can be moved without a copy to us and back (splice(2), Linux); return how much that was."""
-        moved = 0
-        if hasattr(os, "splice"):
-            # Whatever is in its way, `move` meets it again, and tells.
-            with contextlib.suppress(OSError):
-                while moved < count:
-                    moved += os.splice(descriptor, self._descriptor, count - moved, offset_dst=offset + moved)
-        return moved
-
-    def read(self, offset: int, count: int) -> bytes:
-        pieces = []
-        while count > 0 and (piece := os.pread(self._descriptor, count, offset)):  # at most 2 GiB (read(2))
-            pieces.append(piece)
-            count, offset = count - len(piece), offset + len(piece)
-        return b"".join(pieces)
-
-    def __del__(self) -> None:
-        os.close(self._descriptor)
-
-
-def _temporary_file() -> int:
-    # /var/tmp is for large files (FHS); /tmp may be held in memory.
-    directory = None if "TMPDIR" in os.environ or not os.access("/var/tmp", os.W_OK) else "/var/tmp"
-    with tempfile.TemporaryFile(prefix="sshfan-", dir=directory) as file:
-        return os.dup(file.fileno())
 
 
 class Capture:
@@ -171,7 +92,7 @@ class Capture:
         self._store = store
         self._limit = limit
         self._chunks: list[bytes] | None = None
-        self._spool: _Spool | None = None
+        self._spool: Spool | None = None
         self._extents: array[int] | None = None
         self._writing: tuple[Future[None], int] | None = None
         self._queue: list[bytes] | None = None
@@ -278,7 +199,7 @@ class Capture:
             return Spilled(tuple(chunks), self._spool, self._extents or array("Q"))
         return b"".join(chunks)
 
-    def _spill(self, count: int, put: Callable[[_Spool, int], None]) -> Future[None] | None:
+    def _spill(self, count: int, put: Callable[[Spool, int], None]) -> Future[None] | None:
         self._end_writing()
         try:
             self._spool, offset, writing = self._store.spill(count, put)
@@ -343,7 +264,7 @@ class Spilled:
 
     __slots__ = ("_chunks", "_extents", "_spool", "size")
 
-    def __init__(self, chunks: tuple[bytes, ...], spool: _Spool | None, extents: array[int]) -> None:
+    def __init__(self, chunks: tuple[bytes, ...], spool: Spool | None, extents: array[int]) -> None:
         self._chunks = chunks
         self._spool = spool
         self._extents = extents

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshfan_async import capture as capture_module
 from sshfan_async.capture import Capture, Spilled, Store
+from sshfan_async.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,13 +201,13 @@ def test_no_place_for_a_temporary_file_is_told(monkeypatch: pytest.MonkeyPatch) 
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """What the disk waits for before it takes a first piece."""
     go = threading.Event()
-    write = capture_module._Spool.write
+    write = Spool.write
 
-    def slow(self: capture_module._Spool, data: bytes | memoryview, offset: int) -> None:
+    def slow(self: Spool, data: bytes | memoryview, offset: int) -> None:
         assert go.wait(10)
         write(self, data, offset)
 
-    monkeypatch.setattr(capture_module._Spool, "write", slow)
+    monkeypatch.setattr(Spool, "write", slow)
     yield go
     go.set()
 

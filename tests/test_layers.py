@@ -23,6 +23,7 @@ LAYERS = (
     "events",
     "sshlog",
     "launch",
+    "spool",
     "capture",
     "logpipe",
     "descriptors",

@@ -6,10 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import Figures, Options, RunFailed, column, interleave, over
-from benchmarks.peers import peers
+from benchmarks.peers import peers, to_nowhere
 from sshfan_async.testing import SshdFleet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from benchmarks.results import Result
 
 __all__ = ["run"]
@@ -21,8 +23,8 @@ _SHAPES = ((20, 20_000_000), (200, 65_536))
 _QUICK = ((2, 100_000),)
 _BULK = 20, 200_000_000
 _QUICK_BULK = 2, 100_000
-_BULK_BESIDE = ("fan_out", "xargs")
 _BULK_MEMORY = 120
+_TO_NOWHERE = "xargs -P | cat > /dev/null"
 _LIMIT = 60
 """Seconds that each has for a run: about twenty times what the first of them need."""
 
@@ -34,7 +36,10 @@ def run(options: Options, result: Result) -> None:
 
 
 def _shape(options: Options, result: Result, hosts: int, size: int) -> None:
-    about, series = _measured(options, result, hosts, size, beside=None)
+    def contenders(fleet: SshdFleet, remote: str) -> Mapping[str, Callable[..., Figures]]:
+        return peers(fleet, remote, _FANOUT, result, libraries=True)
+
+    about, series = _measured(options, result, hosts, size, contenders)
     ours = series["fan_out"]
     for name, runs in series.items():
         if name != "fan_out":
@@ -43,27 +48,39 @@ def _shape(options: Options, result: Result, hosts: int, size: int) -> None:
 
 
 def _bulk(options: Options, result: Result, hosts: int, size: int) -> None:
-    """More than the memory for outputs takes by far: what we keep whole, xargs passes on."""
-    about, series = _measured(options, result, hosts, size, beside=_BULK_BESIDE)
+    """More than the memory for outputs takes by far: what we keep whole, `cat` throws away."""
+
+    def contenders(fleet: SshdFleet, remote: str) -> Mapping[str, Callable[..., Figures]]:
+        found = peers(fleet, remote, _FANOUT, result, libraries=False)
+        beside = {name: found[name] for name in ("fan_out", "xargs")}
+        return {**beside, _TO_NOWHERE: to_nowhere(fleet, remote, _FANOUT)}
+
+    about, series = _measured(options, result, hosts, size, contenders)
     ours = series["fan_out"]
-    result.add(f"{about}: throughput, fan_out / xargs -P", over(series["xargs"], ours, "wall"), at_least=1)
+    beside = over(series[_TO_NOWHERE], ours, "wall")
+    result.add(f"{about}: throughput, fan_out / {_TO_NOWHERE}", beside, at_least=1)
+    result.add(f"{about}: throughput, fan_out / xargs -P, its output counted", over(series["xargs"], ours, "wall"))
     result.add(f"{about}: our peak memory", column(ours, "peak", _MIB), "MiB", at_most=_BULK_MEMORY)
     _context(result, series, about, hosts * size)
 
 
 def _measured(
-    options: Options, result: Result, hosts: int, size: int, *, beside: tuple[str, ...] | None
+    options: Options,
+    result: Result,
+    hosts: int,
+    size: int,
+    contenders: Callable[[SshdFleet, str], Mapping[str, Callable[..., Figures]]],
 ) -> tuple[str, dict[str, list[Figures]]]:
-    """Run `beside`, or all peers; who does not give every byte is named, and not compared."""
+    """Run `contenders`, made for a fleet and a command; who does not give every byte is named, and not compared."""
     with SshdFleet(hosts, sshd_options={"KexAlgorithms": "curve25519-sha256"}) as fleet:
-        contenders = peers(fleet, f"yes {_LINE} | head -c {size}", _FANOUT, result, libraries=beside is None)
-        if beside is not None:
-            contenders = {name: contenders[name] for name in beside}
+        found = contenders(fleet, f"yes {_LINE} | head -c {size}")
         about = f"{hosts} hosts x {size / 1000:,.0f} kB"
-        limited = {name: partial(contender, kill_after=_LIMIT) for name, contender in contenders.items()}
+        limited = {name: partial(contender, kill_after=_LIMIT) for name, contender in found.items()}
         series = interleave(limited, options, f"output, {about}")
-    result.notes += [f"{about}: {name} did not end within {_LIMIT} s" for name in contenders if name not in series]
+    result.notes += [f"{about}: {name} did not end within {_LIMIT} s" for name in found if name not in series]
     for name, runs in list(series.items()):
+        if name == _TO_NOWHERE:
+            continue
         least = min(figures["bytes"] for figures in runs)
         if least < hosts * size:
             lost = f"{about}: {name} gave {least:,} of {hosts * size:,} bytes"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from benchmarks.results import Result
     from sshfan_async.testing import SshdFleet
 
-__all__ = ["SSH_STARTERS", "peers"]
+__all__ = ["SSH_STARTERS", "peers", "to_nowhere"]
 
 Contender: TypeAlias = "Callable[..., Figures]"
 """It takes `kill_after`: the seconds that it has."""
@@ -50,18 +50,7 @@ def peers(fleet: SshdFleet, remote: str, fanout: int, result: Result, *, librari
 
     `libraries`: with the in-process ones, which do not know OpenSSH's default key exchange.
     """
-    layout = Layout(fleet.directory)
-    task = _Task(
-        config=str(fleet.ssh_config),
-        hosts=fleet.hosts,
-        command=remote,
-        fanout=fanout,
-        address=ADDRESS,
-        port=fleet.port,
-        user=pwd.getpwuid(os.geteuid()).pw_name,
-        key=str(layout.client_key),
-        known_hosts=str(layout.known_hosts),
-    )
+    task = _task(fleet, remote, fanout)
     found: dict[str, Contender] = {
         "fan_out": partial(worker, "hosts-fan-out", task=asdict(task), on_stop="leave"),
         "fan_out, on_stop=kill": partial(worker, "hosts-fan-out", task=asdict(task), on_stop="kill"),
@@ -73,8 +62,40 @@ def peers(fleet: SshdFleet, remote: str, fanout: int, result: Result, *, librari
     return found
 
 
+def to_nowhere(fleet: SshdFleet, remote: str, fanout: int) -> Contender:
+    """Return `xargs … ssh … | cat > /dev/null`: what hosts and ssh take where nobody keeps the output."""
+    task = _task(fleet, remote, fanout)
+    script = '"$@" | cat > /dev/null'
+    return partial(
+        command, ["bash", "-o", "pipefail", "-c", script, "bash", *_xargs(task)], given="\n".join(task.hosts)
+    )
+
+
+def _xargs(task: _Task) -> list[str]:
+    return ["xargs", "-P", str(task.fanout), "-I", "{}", "ssh", *_options(task).split(), "{}", task.command]
+
+
+def _options(task: _Task) -> str:
+    return f"-F {task.config} -oBatchMode=yes"
+
+
+def _task(fleet: SshdFleet, remote: str, fanout: int) -> _Task:
+    layout = Layout(fleet.directory)
+    return _Task(
+        config=str(fleet.ssh_config),
+        hosts=fleet.hosts,
+        command=remote,
+        fanout=fanout,
+        address=ADDRESS,
+        port=fleet.port,
+        user=pwd.getpwuid(os.geteuid()).pw_name,
+        key=str(layout.client_key),
+        known_hosts=str(layout.known_hosts),
+    )
+
+
 def _programs(task: _Task, result: Result) -> dict[str, Contender]:
-    options = f"-F {task.config} -oBatchMode=yes"
+    options = _options(task)
     lines, comma, width = "\n".join(task.hosts), ",".join(task.hosts), str(task.fanout)
     found: dict[str, Contender] = {
         "sshfan": partial(command, [*program(), "--ssh-config", task.config, "-f", width, "-w", comma, task.command])
@@ -83,9 +104,7 @@ def _programs(task: _Task, result: Result) -> dict[str, Contender]:
         (
             "xargs",
             "findutils (Debian)",
-            partial(
-                command, ["xargs", "-P", width, "-I", "{}", "ssh", *options.split(), "{}", task.command], given=lines
-            ),
+            partial(command, _xargs(task), given=lines),
         ),
         (
             "pdsh",

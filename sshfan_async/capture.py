@@ -46,6 +46,8 @@ class Store:
         """End the writing thread. What was kept stays readable for as long as somebody holds it."""
         if self._writer is not None:
             self._writer.shutdown()
+        if self._spool is not None:
+            self._spool.close()
 
     def take(self, count: int) -> bool:
         """Count `count` bytes as held in memory; False where that is full."""

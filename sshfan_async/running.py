@@ -10,7 +10,6 @@ import asyncio
 from typing import TYPE_CHECKING, Self
 
 import anyio
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from sshfan_async.supervisor import Supervisor
 
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
+    from anyio.from_thread import BlockingPortal
+
     from sshfan_async.events import Event
     from sshfan_async.settings import Run
 
@@ -28,6 +29,8 @@ __all__ = ["Running", "standard_portal"]
 
 def standard_portal() -> AbstractContextManager[BlockingPortal]:
     """Return a portal to a standard event loop in a thread of its own, whatever loop policy is in force."""
+    from anyio.from_thread import start_blocking_portal  # 5 ms, and most runs need none
+
     return start_blocking_portal("asyncio", {"loop_factory": asyncio.SelectorEventLoop})
 
 

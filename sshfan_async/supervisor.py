@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import math
 import os
 import random
@@ -49,6 +50,10 @@ _VERSION_PATIENCE = 1.0
 
 _BACK_OFF = 0.5
 """Seconds before the second attempt, doubled for each further one; as much again at random spreads the hosts."""
+
+# anyio loads what it has for asyncio when it is first called: 15 ms, in which the caller's loop would stand still.
+with contextlib.suppress(ImportError):
+    importlib.import_module("anyio._backends._asyncio")
 
 _clients: dict[tuple[str, int, int], Client] = {}
 

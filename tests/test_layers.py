@@ -119,3 +119,9 @@ def test_names_that_are_loaded_late_are_listed_before() -> None:
     names, loaded = ran.stdout.splitlines()
     assert {*sshfan_async.__all__, "__version__"} <= set(names.split())
     assert loaded == "False"
+
+
+def test_anyio_loads_nothing_more_on_the_callers_loop() -> None:
+    """It loads what it has for asyncio with its first call; that has been done in a thread, with the engine."""
+    probe = "import sys, sshfan_async.delivery; print('anyio._backends._asyncio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", probe], check=True, stdout=subprocess.PIPE).stdout == b"True\n"

@@ -138,7 +138,8 @@ class Attempt:
                 if self._cause is not None:
                     return None
                 started_at = time.time()
-                self._child = await self._start(target)
+                self._child = self._begin(target)
+            await self._child.made()
         except asyncio.CancelledError:
             return None
         except OSError as error:
@@ -199,10 +200,10 @@ class Attempt:
             if self._waiter is not None:
                 self._waiter.cancel()
 
-    async def _start(self, target: Target) -> Child:
+    def _begin(self, target: Target) -> Child:
         equipment, run = self._equipment, self._equipment.run
         pipe = equipment.log_pipes.open()
-        return await Child.start(
+        return Child.begin(
             equipment.executable,
             target_argv(equipment.common_argv, target, equipment.command, user=run.user, log_path=pipe.path),
             equipment.environment,

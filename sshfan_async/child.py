@@ -18,7 +18,7 @@ import signal
 import termios
 import time
 import types
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sshfan_async.capture import NOTHING, Capture, Nothing
 from sshfan_async.launch import Client
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from sshfan_async.sshlog import SshLog
 
 __all__ = ["DESCRIPTORS", "Child", "Listener", "ask_client"]
-
-_T = TypeVar("_T")
 
 DESCRIPTORS = 5
 """Descriptors of ours that a child takes while it lives: two outputs, two of its log pipe, and the loop's pidfd."""
@@ -73,7 +71,7 @@ class Listener(Protocol):
 
 
 class Child:
-    """A running `ssh`, and what it has said so far. Made by `start`, always ended by `wait` or `stop`."""
+    """A running `ssh`, and what it has said so far. `begin` and `made` come first, and `wait` or `stop` ends it."""
 
     __slots__ = (
         "_exit_seen_at",
@@ -81,6 +79,7 @@ class Child:
         "_listener",
         "_log_pipe",
         "_loop",
+        "_making",
         "_max_output",
         "_process",
         "_readers",
@@ -90,6 +89,7 @@ class Child:
         "_stdin_at",
         "_stdout",
         "_store",
+        "_theirs",
         "ended_at",
         "input_failure",
         "launched_at",
@@ -125,6 +125,8 @@ class Child:
         """Whether we told the watchdog, or signalled the child, while it lived."""
         self._stdin_at = 0
         self._loop: asyncio.AbstractEventLoop
+        self._making: _Making | None
+        self._theirs: list[int]
         self._process: asyncio.subprocess.Process
         self._readers: Readers
         self._log_pipe: LogPipe
@@ -134,7 +136,7 @@ class Child:
         self._stderr: int
 
     @classmethod
-    async def start(
+    def begin(
         cls,
         executable: str,
         argv: Sequence[str],
@@ -150,12 +152,12 @@ class Child:
         max_output: int | None,
         listener: Listener,
     ) -> Child:
-        """Start `executable` in a session of its own, as `argv` says, and read all it writes from now on.
+        """Start `executable` in a session of its own, as `argv` says; `made` is due next.
 
         `environment`: None for our own. `log_pipe` is the child's from here on. `null`: the standard input of a child
         that gets none, a descriptor of the null device, or DEVNULL. `secret`: that of the wrapped command
         (`sshfan_async.watchdog`), whose standard input stays open for our word; None for a command that is sent as it
-        is. `store` keeps at most `max_output` bytes of each output, None for all. A cancellation ends the child.
+        is. `store` keeps at most `max_output` bytes of each output, None for all.
 
         Raises:
             OSError: the program cannot be started, or there are no descriptors or processes left.
@@ -179,7 +181,7 @@ class Child:
             self.launched_at = time.monotonic()
             # A session of its own keeps the terminal's Ctrl-C and /dev/tty prompts away from it and from what it
             # starts (a ProxyJump's ssh), and makes it a process group that can be signalled whole.
-            self._process = await _spawn(
+            self._making = _Making(
                 *argv,
                 executable=executable,
                 stdin=stdin,
@@ -190,18 +192,30 @@ class Child:
             )
         except BaseException:
             log_pipe.close()
-            for descriptor in ours:
+            for descriptor in (*ours, *theirs):
                 os.close(descriptor)
             raise
+        self._theirs = theirs
+        return self
+
+    async def made(self) -> None:
+        """Wait until asyncio watches the child, and read all it writes from now on. A cancellation ends the child."""
+        assert self._making is not None
+        try:
+            self._process = await self._making.process()
+        except BaseException:
+            self._close()
+            raise
         finally:
-            for descriptor in theirs:
+            for descriptor in self._theirs:
                 os.close(descriptor)
+            self._making = None
+            self._theirs = []
         self._readers.add(self._stdout, self)
         self._readers.add(self._stderr, self)
-        self._readers.add(log_pipe.read_end, self)
-        if source is not None:
+        self._readers.add(self._log_pipe.read_end, self)
+        if self._source is not None:
             self._loop.add_writer(self._stdin, self._write_stdin)
-        return self
 
     def hold(self) -> None:
         """Read no further output: it waits in the pipes, and at the host."""
@@ -456,6 +470,9 @@ class Child:
         for data in _available(self._stdout):
             self._take_stdout(data)
         self._unwatch()
+        self._close()
+
+    def _close(self) -> None:
         os.close(self._stdout)
         os.close(self._stderr)
         self._log_pipe.close()
@@ -509,45 +526,54 @@ _LOST = 1.0
 """Seconds for asyncio to end a child whose making was cancelled; it kills the child at once, and then may hang."""
 
 
-async def _spawn(*argv: str, **options: Any) -> asyncio.subprocess.Process:
-    """Start a program as asyncio does, but lose no child, and do not hang, when somebody cancels every task there is.
+class _Making:
+    """A program that asyncio is starting: the process is there, and `process` is due, which has asyncio watch it.
 
-    `asyncio.run` does that at its end. asyncio then kills a child that is being made and waits for it, for ever where
-    its own task for the child's pipes was cancelled before it began (base_subprocess.py: _connect_pipes, _wait).
+    Loses no child, and does not hang, when somebody cancels every task there is, as `asyncio.run` does at its end.
+    asyncio then kills a child that is being made and waits for it, for ever where its own task for the child's pipes
+    was cancelled before it began (base_subprocess.py: _connect_pipes, _wait). A task of its own for the making would
+    do as much, for two further turns of the loop a child.
     """
-    making = asyncio.create_subprocess_exec(*argv, **options)
-    try:
-        return await _driven(making)
-    except RuntimeError as error:
-        # Before 3.12 each child has a thread that waits for it (asyncio.ThreadedChildWatcher), and threads run out.
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
-    except asyncio.CancelledError:
-        # What the making waits for is cancelled, or done: it finds that as it goes on, in a task of its own.
-        going_on = asyncio.ensure_future(making)
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([going_on], timeout=_LOST)
-        if going_on.done() and not going_on.cancelled() and going_on.exception() is None:
-            process = going_on.result()
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+
+    __slots__ = ("_coroutine", "_waits_for")
+
+    def __init__(self, *argv: str, **options: Any) -> None:
+        self._coroutine = asyncio.create_subprocess_exec(*argv, **options)
+        try:
+            # Up to its first wait: the program is started before it (base_subprocess.py: BaseSubprocessTransport).
+            self._waits_for: object = self._coroutine.send(None)
+        except RuntimeError as error:
+            # Before 3.12 each child has a thread that waits for it (asyncio.ThreadedChildWatcher): they run out.
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
+
+    async def process(self) -> asyncio.subprocess.Process:
+        """Return asyncio's own idea of the child; a cancellation ends it."""
+        try:
+            return await self._driven()
+        except asyncio.CancelledError:
+            # What the making waits for is cancelled, or done: it finds that as it goes on, in a task of its own.
+            going_on = asyncio.ensure_future(self._coroutine)
             with contextlib.suppress(asyncio.CancelledError):
-                await process.wait()
-        going_on.cancel()
-        raise
+                await asyncio.wait([going_on], timeout=_LOST)
+            if going_on.done() and not going_on.cancelled() and going_on.exception() is None:
+                process = going_on.result()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await process.wait()
+            going_on.cancel()
+            raise
 
-
-@types.coroutine
-def _driven(coroutine: Coroutine[Any, Any, _T]) -> Generator[Any, None, _T]:
-    """Await `coroutine`, but leave it where it is when the task is cancelled: somebody else goes on with it.
-
-    A task of its own would do the same, for 5 % more of what a child costs us: two further turns of the loop.
-    """
-    try:
-        while True:
-            yield coroutine.send(None)
-    except StopIteration as end:
-        result: _T = end.value
-        return result
+    @types.coroutine
+    def _driven(self) -> Generator[Any, None, asyncio.subprocess.Process]:
+        """Await the rest of the coroutine, but leave it where it is when the task is cancelled."""
+        try:
+            while True:
+                yield self._waits_for
+                self._waits_for = self._coroutine.send(None)
+        except StopIteration as end:
+            process: asyncio.subprocess.Process = end.value
+            return process
 
 
 async def ask_client(program: str, patience: float) -> Client:
@@ -562,14 +588,14 @@ async def ask_client(program: str, patience: float) -> Client:
     read_end, write_end = os.pipe()
     try:
         try:
-            process = await _spawn(
+            process = await _Making(
                 program,
                 "-V",
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write_end,
                 stderr=write_end,
                 start_new_session=True,
-            )
+            ).process()
         finally:
             os.close(write_end)
         try:

@@ -1,4 +1,4 @@
-"""Whose turn it is to start a child in an event loop: one at a time, and a rest after one that stalled the loop.
+"""Whose turn it is to start a child: one in a turn of the event loop, and a rest after one that stalled it.
 
 A spawn blocks the loop until the child has called exec (vfork(2); python/cpython#146181): 0.3 ms on an idle machine.
 Where more processes want to run than there are CPUs, our own ssh children among them, the new one waits for its turn
@@ -25,23 +25,35 @@ _gates: RunVar[SpawnGate] = RunVar("sshfan_async.spawn_gate")
 
 
 class SpawnGate:
-    """The gate of one event loop, made by `spawn_gate`: `async with` it to start a child, and for nothing else."""
+    """The gate of one event loop, made by `spawn_gate`: `async with` it to start one child, without any wait."""
 
     def __init__(self) -> None:
         self.alone = asyncio.Lock()
-        """Held while a child is started, and in the rest after it: `async with` it to do what is no spawn."""
+        """Held for a turn of the loop by who starts a child, or for the rest: `async with` it for other work."""
+        self._waiting = 0
         self._began = self._worked = 0.0
 
     async def __aenter__(self) -> None:
-        await self.alone.acquire()
+        self._waiting += 1
+        try:
+            await self.alone.acquire()
+        finally:
+            self._waiting -= 1
         self._began, self._worked = time.monotonic(), time.thread_time()
 
     async def __aexit__(self, *_: object) -> None:
         waited = time.monotonic() - self._began - (time.thread_time() - self._worked)
+        loop = asyncio.get_running_loop()
         if waited > _NOTABLE:
-            asyncio.get_running_loop().call_later(_REST * (waited - _NOTABLE), self.alone.release)
+            loop.call_later(_REST * (waited - _NOTABLE), self.alone.release)
         else:
-            self.alone.release()
+            loop.call_soon(self.alone.release)
+
+    async def cleared(self) -> None:
+        """Wait until those have had their turn who wait for it now."""
+        if self._waiting > 0:
+            async with self.alone:
+                pass
 
 
 def spawn_gate() -> SpawnGate:

@@ -219,8 +219,7 @@ class Supervisor:
             group.create_task(host.run(), context=self._context)
             # Not further ahead than one: a host that waits for its spawn would only take memory.
             await asyncio.sleep(0)
-            async with equipment.gate.alone:
-                pass
+            await equipment.gate.cleared()
 
     def leave(self, host: _Host, outcome: Outcome) -> None:
         """`host` has ended."""

@@ -35,7 +35,7 @@ class Deaf:
 
 async def start(*argv: str) -> Child:
     executable = shutil.which(argv[0])
-    return await Child.start(
+    child = Child.begin(
         argv[0] if executable is None else executable,
         argv,
         os.environb,
@@ -49,6 +49,8 @@ async def start(*argv: str) -> Child:
         max_output=None,
         listener=Deaf(),
     )
+    await child.made()
+    return child
 
 
 async def test_exit_code_and_both_outputs() -> None:

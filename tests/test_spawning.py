@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+
+import pytest
 
 from sshfan_async.spawning import SpawnGate, spawn_gate
-
-if TYPE_CHECKING:
-    import pytest
 
 STALL = 0.03
 
@@ -27,6 +25,52 @@ async def test_one_child_is_made_at_a_time() -> None:
         for _ in range(5):
             group.create_task(make())
     assert most == 1
+
+
+async def test_no_two_children_are_started_in_one_turn_of_the_loop() -> None:
+    gate, turn, turns = SpawnGate(), 0, []
+    loop = asyncio.get_running_loop()
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        counting = loop.call_soon(count)
+        if len(turns) == 5:
+            counting.cancel()
+
+    async def make() -> None:
+        async with gate:
+            turns.append(turn)
+
+    count()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        for _ in range(5):
+            group.create_task(make())
+    assert len(set(turns)) == 5
+
+
+async def test_nobody_waits_where_nobody_is_waited_for() -> None:
+    gate = SpawnGate()
+    async with gate:
+        clearing = gate.cleared()
+        with pytest.raises(StopIteration):
+            clearing.send(None)
+
+
+async def test_who_waits_has_had_a_turn_once_it_is_cleared() -> None:
+    gate, made = SpawnGate(), []
+
+    async def make(number: int) -> None:
+        async with gate:
+            made.append(number)
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        for number in range(3):
+            group.create_task(make(number))
+        await asyncio.sleep(0)
+        assert made == [0]
+        await gate.cleared()
+        assert made == [0, 1, 2]
 
 
 async def test_after_a_spawn_that_stalled_the_loop_the_next_one_waits() -> None:

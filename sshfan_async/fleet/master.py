@@ -66,7 +66,8 @@ class Master:
         try:
             with self._equipment.keeper.socket_path() as self._path:
                 async with spawn_gate():
-                    await self._started()
+                    self._begin()
+                await self._made()
                 ending, clock = await self._reach()
         except OSError as error:
             return Ended(
@@ -119,21 +120,13 @@ class Master:
         if not self._moved.done():
             self._moved.set_result(None)
 
-    async def _started(self) -> None:
-        try:
-            await completed(self._start())
-        except asyncio.CancelledError:
-            if self._exit is not None:
-                await self._end()
-            raise
-
-    async def _start(self) -> None:
+    def _begin(self) -> None:
         equipment = self._equipment
         pipe = equipment.log_pipes.open()
         argv = master_argv(
             equipment.common_argv, self._target, user=equipment.user, log_path=pipe.path, socket_path=self._path
         )
-        self._child = await Child.start(
+        self._child = Child.begin(
             equipment.executable,
             argv,
             equipment.environment,
@@ -147,6 +140,17 @@ class Master:
             max_output=0,
             listener=self,
         )
+
+    async def _made(self) -> None:
+        try:
+            await completed(self._watched())
+        except asyncio.CancelledError:
+            if self._exit is not None:
+                await self._end()
+            raise
+
+    async def _watched(self) -> None:
+        await self._child.made()
         self._exit = asyncio.get_running_loop().create_task(self._child.wait())
         self._exit.add_done_callback(lambda _: self._move())
 

@@ -121,7 +121,9 @@ class Spool:
             if self._behind is None:
                 self._behind = ThreadPoolExecutor(1, "sshfan write-behind")
             self._busy = True
-            self._behind.submit(self._clean)
+            # Where no thread can be had, the file is written all the same.
+            with contextlib.suppress(RuntimeError):
+                self._behind.submit(self._clean)
 
     def _clean(self) -> None:
         while self._written - self._cleaned >= _WINDOW and not self._closed:

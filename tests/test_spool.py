@@ -99,6 +99,15 @@ def test_little_output_needs_no_thread(spool: Spool) -> None:
     assert threading.active_count() == before
 
 
+def test_lack_of_threads_is_no_failure(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    by_write(spool, b"a" * WINDOW)
+    assert spool.read(0, WINDOW) == b"a" * WINDOW
+
+
 async def test_advice_that_the_file_system_refuses_is_no_failure(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,14 +142,7 @@ class Master:
         )
 
     async def _made(self) -> None:
-        try:
-            await completed(self._watched())
-        except asyncio.CancelledError:
-            if self._exit is not None:
-                await self._end()
-            raise
-
-    async def _watched(self) -> None:
+        # Not in a task of its own: one that is cancelled before its first step would leave the child alone.
         await self._child.made()
         self._exit = asyncio.get_running_loop().create_task(self._child.wait())
         self._exit.add_done_callback(lambda _: self._move())

@@ -8,9 +8,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import cold, engine, lines, log, machine, output, plot, polling, startup, table, warm, wrapper
-from benchmarks.measure import Options, RunFailed
-from benchmarks.results import Result
+from benchmarks import cold, engine, lines, log, output, polling, startup, warm, wrapper
+from benchmarks.harness import machine, plot, table
+from benchmarks.harness.measure import Options, RunFailed
+from benchmarks.harness.results import Result
 from sshfan_async.errors import SshfanError
 
 _BENCHMARKS = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 
-from benchmarks.measure import Figures, Options, column, interleave, over
-from benchmarks.peers import SSH_STARTERS, peers
-from benchmarks.results import Picture, Result
+from benchmarks.contenders.peers import SSH_STARTERS, peers
+from benchmarks.harness.measure import Figures, Options, column, interleave, over
+from benchmarks.harness.results import Picture, Result
 from sshfan_async.testing import SshdFleet
 
 __all__ = ["run"]

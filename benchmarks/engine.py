@@ -10,8 +10,8 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import Figures, Options, column, command, interleave, over, worker
-from benchmarks.results import Picture, Result
+from benchmarks.harness.measure import Figures, Options, column, command, interleave, over, worker
+from benchmarks.harness.results import Picture, Result
 
 __all__ = ["run"]
 

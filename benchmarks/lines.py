@@ -7,15 +7,15 @@ import shutil
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Options, RunFailed, column, command, interleave, over
+from benchmarks.harness.measure import Options, RunFailed, column, command, interleave, over
 from benchmarks.startup import program
 from sshfan_async.testing import SshdFleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.measure import Figures
-    from benchmarks.results import Result
+    from benchmarks.harness.measure import Figures
+    from benchmarks.harness.results import Result
 
 __all__ = ["run"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measure import Options, column, interleave, over, worker
+from benchmarks.harness.measure import Options, column, interleave, over, worker
 from sshfan_async.testing import SshdFleet
 
 if TYPE_CHECKING:
-    from benchmarks.results import Result
+    from benchmarks.harness.results import Result
 
 __all__ = ["run"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Figures, Options, RunFailed, column, interleave, over
-from benchmarks.peers import peers, to_nowhere
+from benchmarks.contenders.peers import peers, to_nowhere
+from benchmarks.harness.measure import Figures, Options, RunFailed, column, interleave, over
 from sshfan_async.testing import SshdFleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from benchmarks.results import Result
+    from benchmarks.harness.results import Result
 
 __all__ = ["run"]
 

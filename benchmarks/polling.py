@@ -6,8 +6,8 @@ import statistics
 from functools import partial
 from typing import Any
 
-from benchmarks.measure import Figures, Options, column, interleave, over, worker
-from benchmarks.results import Picture, Result
+from benchmarks.harness.measure import Figures, Options, column, interleave, over, worker
+from benchmarks.harness.results import Picture, Result
 from sshfan_async.testing import SshdFleet
 
 __all__ = ["run"]

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Figures, Options, column, command, interleave, over
+from benchmarks.harness.measure import Figures, Options, column, command, interleave, over
 from sshfan_async.testing import SshdFleet
 
 if TYPE_CHECKING:
-    from benchmarks.results import Result
+    from benchmarks.harness.results import Result
 
 __all__ = ["program", "run"]
 

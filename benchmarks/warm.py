@@ -8,15 +8,15 @@ import pwd
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.distance import distance
-from benchmarks.measure import Figures, Options, RunFailed, column, interleave, over, worker
+from benchmarks.contenders.distance import distance
+from benchmarks.harness.measure import Figures, Options, RunFailed, column, interleave, over, worker
 from sshfan_async.testing import SshdFleet
 from sshfan_async.testing.configuration import ADDRESS, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.results import Result
+    from benchmarks.harness.results import Result
 
 __all__ = ["run"]
 

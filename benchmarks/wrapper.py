@@ -6,13 +6,13 @@ import subprocess
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks.contenders.usage import Usage
-from benchmarks.measure import Figures, Options, interleave
+from benchmarks.harness.measure import Figures, Options, interleave
+from benchmarks.harness.usage import Usage
 from sshfan_async.settings import OnStop
 from sshfan_async.watchdog import new_secret, wrap
 
 if TYPE_CHECKING:
-    from benchmarks.results import Result
+    from benchmarks.harness.results import Result
 
 __all__ = ["run"]
 

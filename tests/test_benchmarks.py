@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import Options, TooSlow, command, interleave
-from benchmarks.results import Row
+from benchmarks.harness.measure import Options, TooSlow, command, interleave
+from benchmarks.harness.results import Row
 
 ROOT = Path(__file__).parent.parent
 

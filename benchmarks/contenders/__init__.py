@@ -1,1 +1,1 @@
-"""What is measured, each in an interpreter of its own; `benchmarks.worker` runs them."""
+"""What is measured, each in an interpreter of its own; `benchmarks.contenders` runs them."""

@@ -11,8 +11,8 @@ import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.heartbeat import Heartbeat, resident
-from benchmarks.measure import Figures, RunFailed
+from benchmarks.harness.heartbeat import Heartbeat, resident
+from benchmarks.harness.measure import Figures, RunFailed
 from sshfan_async import Ssh, fan_out
 from sshfan_async.child import DESCRIPTORS
 from sshfan_async.descriptors import BUDGET

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 from benchmarks.contenders.engine import standard_loop
-from benchmarks.contenders.usage import Usage
-from benchmarks.measure import Figures, RunFailed
+from benchmarks.harness.measure import Figures, RunFailed
+from benchmarks.harness.usage import Usage
 from sshfan_async import Ssh, fan_out
 
 __all__ = ["asyncssh_run", "fan_out_run", "gather_run", "parallel_ssh_run"]

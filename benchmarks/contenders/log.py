@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from benchmarks.contenders.engine import standard_loop
-from benchmarks.contenders.usage import Usage
-from benchmarks.measure import Figures, RunFailed
+from benchmarks.harness.measure import Figures, RunFailed
+from benchmarks.harness.usage import Usage
 from sshfan_async import Ssh, fan_out, launch
 from sshfan_async.logpipe import LogPipes
 

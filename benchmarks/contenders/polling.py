@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from benchmarks import polling_loop
-from benchmarks.contenders.usage import Usage
-from benchmarks.measure import Figures, RunFailed
+from benchmarks.contenders import polling_loop
+from benchmarks.harness.measure import Figures, RunFailed
+from benchmarks.harness.usage import Usage
 from sshfan_async import Ssh, fan_out, legacy
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contenders.engine import standard_loop
-from benchmarks.contenders.usage import Usage
-from benchmarks.heartbeat import Heartbeat, resident
-from benchmarks.measure import Figures, RunFailed
+from benchmarks.harness.heartbeat import Heartbeat, resident
+from benchmarks.harness.measure import Figures, RunFailed
+from benchmarks.harness.usage import Usage
 from sshfan_async import Fleet, Ssh
 
 __all__ = [
@@ -71,7 +71,7 @@ class _IdleLoop:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "benchmarks.worker", "idle-loop", "{}"]
+        command = [sys.executable, "-m", "benchmarks.contenders", "idle-loop", "{}"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         self._process.stdout.readline()

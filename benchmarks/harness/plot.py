@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from benchmarks.results import Picture, Result
+    from benchmarks.harness.results import Picture, Result
 
 __all__ = ["available", "draw"]
 

@@ -10,15 +10,15 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from benchmarks.measure import command, worker
+from benchmarks.harness.measure import command, worker
 from benchmarks.startup import program
 from sshfan_async.testing.configuration import ADDRESS, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.measure import Figures
-    from benchmarks.results import Result
+    from benchmarks.harness.measure import Figures
+    from benchmarks.harness.results import Result
     from sshfan_async.testing import SshdFleet
 
 __all__ = ["SSH_STARTERS", "peers", "to_nowhere"]

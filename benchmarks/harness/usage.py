@@ -6,7 +6,7 @@ import resource
 import time
 from typing import TYPE_CHECKING, Self
 
-from benchmarks.measure import Figures, peak_memory
+from benchmarks.harness.measure import Figures, peak_memory
 
 if TYPE_CHECKING:
     from types import TracebackType

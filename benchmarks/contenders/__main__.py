@@ -1,4 +1,4 @@
-"""One measured run in a fresh interpreter: `python -m benchmarks.worker TASK PARAMETERS`, both sides JSON."""
+"""One measured run in a fresh interpreter: `python -m benchmarks.contenders TASK PARAMETERS`, both sides JSON."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks import distance
-from benchmarks.contenders import engine, hosts, log, polling, warm
+from benchmarks.contenders import distance, engine, hosts, log, polling, warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.measure import Figures
+    from benchmarks.harness.measure import Figures
 
 _TASKS: dict[str, Callable[..., Figures]] = {
     "engine-fan-out": engine.fan_out_run,

@@ -32,7 +32,7 @@ __all__ = [
 Figures: TypeAlias = dict[str, Any]
 """What one run of one contender yields, by name: seconds, bytes, counts."""
 
-_ROOT = Path(__file__).parent.parent
+_ROOT = Path(__file__).parent.parent.parent
 _PEAK_INTERVAL = 0.02
 
 
@@ -91,7 +91,7 @@ def over(ours: Sequence[Figures], theirs: Sequence[Figures], key: str) -> list[f
 
 
 def worker(name: str, /, *, kill_after: float | None = None, **parameters: Any) -> Figures:
-    """Run `benchmarks.worker`'s task `name` in a fresh interpreter and return what it measured.
+    """Run `benchmarks.contenders`'s task `name` in a fresh interpreter and return what it measured.
 
     `kill_after`: seconds that it has.
 
@@ -102,7 +102,7 @@ def worker(name: str, /, *, kill_after: float | None = None, **parameters: Any) 
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.worker", name, json.dumps(parameters)],
+            [sys.executable, "-m", "benchmarks.contenders", name, json.dumps(parameters)],
             cwd=_ROOT,
             check=False,
             stdin=subprocess.DEVNULL,

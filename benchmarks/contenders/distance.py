@@ -15,7 +15,7 @@ from benchmarks.contenders.engine import standard_loop
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.measure import Figures
+    from benchmarks.harness.measure import Figures
 
 __all__ = ["distance", "relay_run"]
 
@@ -26,7 +26,7 @@ def distance(port: int, round_trip: float) -> Iterator[int]:
     command = [
         sys.executable,
         "-m",
-        "benchmarks.worker",
+        "benchmarks.contenders",
         "relay",
         json.dumps({"port": port, "delay": round_trip / 2}),
     ]

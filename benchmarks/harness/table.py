@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.results import RATIO, Result, Row
+from benchmarks.harness.results import RATIO, Result, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,0 +1,1 @@
+"""What measures: runs in rounds, rows, tables and pictures."""

@@ -7,8 +7,8 @@ import shutil
 from functools import partial
 from typing import TYPE_CHECKING
 
+from benchmarks.contenders.program import program
 from benchmarks.harness.measure import Options, RunFailed, column, command, interleave, over
-from benchmarks.startup import program
 from sshfan_async.testing import SshdFleet
 
 if TYPE_CHECKING:

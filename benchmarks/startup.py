@@ -5,25 +5,19 @@ from __future__ import annotations
 import shutil
 import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.contenders.program import program
 from benchmarks.harness.measure import Figures, Options, column, command, interleave, over
 from sshfan_async.testing import SshdFleet
 
 if TYPE_CHECKING:
     from benchmarks.harness.results import Result
 
-__all__ = ["program", "run"]
+__all__ = ["run"]
 
 _MS = 1000.0
 _IMPORT = "import time; began = time.perf_counter(); import {}; print(time.perf_counter() - began)"
-
-
-def program() -> list[str]:
-    """Return the `sshfan` of this interpreter, which starts as its users' does."""
-    beside = Path(sys.executable).with_name("sshfan")
-    return [str(beside)] if beside.exists() else [sys.executable, "-m", "sshfan_async"]
 
 
 def run(options: Options, result: Result) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import pwd
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders.distance import distance
+from benchmarks.contenders.task import Task
 from benchmarks.harness.measure import Figures, Options, RunFailed, column, interleave, over, worker
 from sshfan_async.testing import SshdFleet
 from sshfan_async.testing.configuration import ADDRESS, Layout
@@ -47,7 +47,7 @@ def _commands(options: Options, result: Result, hosts: int) -> None:
     rounds = 2 if options.quick else _ROUNDS
     about = f"{hosts} hosts x {rounds} commands"
     with _server(hosts) as fleet:
-        series = interleave(_contenders(_task(fleet, "true"), rounds, result), options, f"warm, {about}")
+        series = interleave(_contenders(Task.on(fleet, "true", _FANOUT), rounds, result), options, f"warm, {about}")
     ours, beaten, count = series["Fleet"], series.pop("Fleet with a heartbeat"), hosts * rounds
     bars = {"asyncssh": 1.35, "ssh over ControlMaster": 3.0}
     for name, runs in series.items():
@@ -78,7 +78,7 @@ def _far(options: Options, result: Result) -> None:
     hosts, rounds = options.size(_FAR_HOSTS, 3), 2 if options.quick else _ROUNDS
     about = f"{hosts} hosts {_ROUND_TRIP * _MS:g} ms away x {rounds} commands"
     with _server(hosts) as fleet, distance(fleet.port, _ROUND_TRIP) as port:
-        found = _contenders(_from_afar(_task(fleet, "true"), fleet, port), rounds, result)
+        found = _contenders(_from_afar(Task.on(fleet, "true", _FANOUT), fleet, port), rounds, result)
         contenders = {name: found[name] for name in _BESIDE if name in found}
         series = interleave(contenders, options, f"warm, {about}")
     ours, count = series["Fleet"], hosts * rounds
@@ -89,7 +89,7 @@ def _far(options: Options, result: Result) -> None:
         result.add(f"{about}: commands/s, {name}", [count / wall for wall in column(runs, "wall")], "/s")
 
 
-def _from_afar(task: dict[str, Any], fleet: SshdFleet, port: int) -> dict[str, Any]:
+def _from_afar(task: Task, fleet: SshdFleet, port: int) -> Task:
     """Return the task with the same hosts behind `port`, to those who read ssh_config and to those who do not."""
     layout = Layout(fleet.directory)
     here = f"[{ADDRESS}]:{fleet.port}"
@@ -97,14 +97,14 @@ def _from_afar(task: dict[str, Any], fleet: SshdFleet, port: int) -> dict[str, A
         fleet.add_host(name, options={"Port": str(port), "HostKeyAlias": here})
     known_hosts = layout.directory / "known_hosts_from_afar"
     known_hosts.write_text(layout.known_hosts.read_text().replace(here, f"[{ADDRESS}]:{port}"))
-    return {**task, "port": port, "known_hosts": str(known_hosts)}
+    return replace(task, port=port, known_hosts=str(known_hosts))
 
 
 def _bulk(options: Options, result: Result) -> None:
     size = 100_000 if options.quick else _BULK
     about = f"{_BULK_HOSTS} hosts x {size / 1e6:g} MB"
     with _server(_BULK_HOSTS) as fleet:
-        found = _contenders(_task(fleet, f"head -c {size} /dev/zero"), 1, result)
+        found = _contenders(Task.on(fleet, f"head -c {size} /dev/zero", _FANOUT), 1, result)
         contenders = {name: found[name] for name in _BESIDE if name in found}
         series = interleave(contenders, options, f"warm, {about}")
     for name, runs in series.items():
@@ -125,7 +125,9 @@ def _idle(options: Options, result: Result) -> None:
     hosts = options.size(300, 3)
     about = f"{hosts} hosts idle"
     with _server(hosts) as fleet:
-        measured = partial(worker, "warm-idle", task=_task(fleet, "true"), seconds=0.5 if options.quick else _IDLE)
+        measured = partial(
+            worker, "warm-idle", task=asdict(Task.on(fleet, "true", _FANOUT)), seconds=0.5 if options.quick else _IDLE
+        )
         runs = interleave({"Fleet": measured}, options, f"warm, {about}")["Fleet"]
     result.add(f"{about}: our CPU", column(runs, "share", 100.0), "%", at_most=1)
     result.add(f"{about}: our memory per host", column(runs, "memory", _KIB), "KiB", at_most=30)
@@ -136,23 +138,8 @@ def _server(hosts: int) -> SshdFleet:
     return SshdFleet(hosts, sshd_options={"KexAlgorithms": "curve25519-sha256"})
 
 
-def _task(fleet: SshdFleet, command: str) -> dict[str, Any]:
-    layout = Layout(fleet.directory)
-    return {
-        "config": str(fleet.ssh_config),
-        "hosts": list(fleet.hosts),
-        "command": command,
-        "fanout": _FANOUT,
-        "address": ADDRESS,
-        "port": fleet.port,
-        "user": pwd.getpwuid(os.geteuid()).pw_name,
-        "key": str(layout.client_key),
-        "known_hosts": str(layout.known_hosts),
-    }
-
-
-def _contenders(task: dict[str, Any], rounds: int, result: Result) -> dict[str, Callable[[], Figures]]:
-    given: dict[str, Any] = {"task": task, "rounds": rounds}
+def _contenders(task: Task, rounds: int, result: Result) -> dict[str, Callable[[], Figures]]:
+    given: dict[str, Any] = {"task": asdict(task), "rounds": rounds}
     found: dict[str, Callable[[], Figures]] = {
         "Fleet": partial(worker, "warm-fleet", **given, on_stop="leave"),
         "Fleet, on_stop=kill": partial(worker, "warm-fleet", **given, on_stop="kill"),

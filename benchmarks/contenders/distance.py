@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 import sys
 from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
-from benchmarks.contenders.engine import standard_loop
+from benchmarks.contenders.loop import standard_loop
+from benchmarks.harness.measure import worker_argv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,13 +23,7 @@ __all__ = ["distance", "relay_run"]
 @contextmanager
 def distance(port: int, round_trip: float) -> Iterator[int]:
     """Yield a port that leads to `port`, `round_trip` seconds there and back, in a process of its own."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.contenders",
-        "relay",
-        json.dumps({"port": port, "delay": round_trip / 2}),
-    ]
+    command = worker_argv("relay", port=port, delay=round_trip / 2)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         yield int(process.stdout.readline())

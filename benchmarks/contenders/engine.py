@@ -6,11 +6,11 @@ import asyncio
 import gc
 import math
 import resource
-import sys
 import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.contenders.loop import in_loop, standard_loop
 from benchmarks.harness.heartbeat import Heartbeat, resident
 from benchmarks.harness.measure import Figures, RunFailed
 from sshfan_async import Ssh, fan_out
@@ -18,11 +18,11 @@ from sshfan_async.child import DESCRIPTORS
 from sshfan_async.descriptors import BUDGET
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     from sshfan_async import Report
 
-__all__ = ["fan_out_run", "gather_run", "idle_run", "standard_loop"]
+__all__ = ["fan_out_run", "gather_run", "idle_run"]
 
 
 def fan_out_run(
@@ -54,7 +54,7 @@ def fan_out_run(
             "errors": _stamp_errors(report),
         }
 
-    figures = _in_loop(run, loop, watcher)
+    figures = in_loop(run, loop, watcher)
     del ballast
     return figures
 
@@ -91,7 +91,7 @@ def gather_run(
         figures, _ = await _measured(everything, beat=beat)
         return figures
 
-    return _in_loop(run, "asyncio", watcher)
+    return in_loop(run, "asyncio", watcher)
 
 
 def idle_run(hosts: int, fanout: int) -> Figures:
@@ -112,24 +112,6 @@ def idle_run(hosts: int, fanout: int) -> Figures:
 
 def _names(hosts: int) -> list[str]:
     return [f"node{number:05}" for number in range(hosts)]
-
-
-def standard_loop(run: Callable[[], Coroutine[Any, Any, Figures]]) -> Figures:
-    """Run `run` as this package's own processes do: on 3.11 too with pidfds in place of a thread per child."""
-    return _in_loop(run, "asyncio", "pidfd")
-
-
-def _in_loop(run: Callable[[], Coroutine[Any, Any, Figures]], loop: str, watcher: str) -> Figures:
-    # 3.11's watcher with pidfds serves one loop only, that of the main thread: under uvloop it cannot serve ours.
-    if sys.version_info < (3, 12) and watcher == "pidfd" and loop == "asyncio":
-        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
-    factory: Any = None
-    if loop == "uvloop":
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(run())
 
 
 async def _measured(work: Callable[[], Awaitable[Any]], *, beat: bool, trace: bool = False) -> tuple[Figures, Any]:

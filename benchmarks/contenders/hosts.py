@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from benchmarks.contenders.engine import standard_loop
+from benchmarks.contenders.loop import standard_loop
 from benchmarks.harness.measure import Figures, RunFailed
 from benchmarks.harness.usage import Usage
 from sshfan_async import Ssh, fan_out

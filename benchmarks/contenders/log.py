@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from benchmarks.contenders.engine import standard_loop
+from benchmarks.contenders.loop import standard_loop
 from benchmarks.harness.measure import Figures, RunFailed
 from benchmarks.harness.usage import Usage
 from sshfan_async import Ssh, fan_out, launch

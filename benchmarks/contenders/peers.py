@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import pwd
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
+from benchmarks.contenders.program import program
+from benchmarks.contenders.task import Task
 from benchmarks.harness.measure import command, worker
-from benchmarks.startup import program
-from sshfan_async.testing.configuration import ADDRESS, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,27 +28,12 @@ SSH_STARTERS = ("xargs", "pdsh", "clush", "pssh", "plain gather")
 """The peers that start ssh, as this package does."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
-    """One command on all hosts of a fleet, and what those need to know who read no ssh_config."""
-
-    config: str
-    hosts: tuple[str, ...]
-    command: str
-    fanout: int
-    address: str
-    port: int
-    user: str
-    key: str
-    known_hosts: str
-
-
 def peers(fleet: SshdFleet, remote: str, fanout: int, result: Result, *, libraries: bool) -> dict[str, Contender]:
     """Return every contender that is installed, by its name; those that are not are noted in `result`.
 
     `libraries`: with the in-process ones, which do not know OpenSSH's default key exchange.
     """
-    task = _task(fleet, remote, fanout)
+    task = Task.on(fleet, remote, fanout)
     found: dict[str, Contender] = {
         "fan_out": partial(worker, "hosts-fan-out", task=asdict(task), on_stop="leave"),
         "fan_out, on_stop=kill": partial(worker, "hosts-fan-out", task=asdict(task), on_stop="kill"),
@@ -64,37 +47,22 @@ def peers(fleet: SshdFleet, remote: str, fanout: int, result: Result, *, librari
 
 def to_nowhere(fleet: SshdFleet, remote: str, fanout: int) -> Contender:
     """Return `xargs … ssh … | cat > /dev/null`: what hosts and ssh take where nobody keeps the output."""
-    task = _task(fleet, remote, fanout)
+    task = Task.on(fleet, remote, fanout)
     script = '"$@" | cat > /dev/null'
     return partial(
         command, ["bash", "-o", "pipefail", "-c", script, "bash", *_xargs(task)], given="\n".join(task.hosts)
     )
 
 
-def _xargs(task: _Task) -> list[str]:
+def _xargs(task: Task) -> list[str]:
     return ["xargs", "-P", str(task.fanout), "-I", "{}", "ssh", *_options(task).split(), "{}", task.command]
 
 
-def _options(task: _Task) -> str:
+def _options(task: Task) -> str:
     return f"-F {task.config} -oBatchMode=yes"
 
 
-def _task(fleet: SshdFleet, remote: str, fanout: int) -> _Task:
-    layout = Layout(fleet.directory)
-    return _Task(
-        config=str(fleet.ssh_config),
-        hosts=fleet.hosts,
-        command=remote,
-        fanout=fanout,
-        address=ADDRESS,
-        port=fleet.port,
-        user=pwd.getpwuid(os.geteuid()).pw_name,
-        key=str(layout.client_key),
-        known_hosts=str(layout.known_hosts),
-    )
-
-
-def _programs(task: _Task, result: Result) -> dict[str, Contender]:
+def _programs(task: Task, result: Result) -> dict[str, Contender]:
     options = _options(task)
     lines, comma, width = "\n".join(task.hosts), ",".join(task.hosts), str(task.fanout)
     found: dict[str, Contender] = {
@@ -137,7 +105,7 @@ def _programs(task: _Task, result: Result) -> dict[str, Contender]:
     return found
 
 
-def _libraries(task: _Task, result: Result) -> dict[str, Contender]:
+def _libraries(task: Task, result: Result) -> dict[str, Contender]:
     found: dict[str, Contender] = {}
     for name, module in (("asyncssh", "asyncssh"), ("parallel-ssh", "pssh")):
         if importlib.util.find_spec(module) is None:

@@ -13,9 +13,9 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders.engine import standard_loop
-from benchmarks.harness.heartbeat import Heartbeat, resident
-from benchmarks.harness.measure import Figures, RunFailed
+from benchmarks.contenders.loop import standard_loop
+from benchmarks.harness.heartbeat import Heartbeat, Turns, resident
+from benchmarks.harness.measure import Figures, RunFailed, worker_argv
 from benchmarks.harness.usage import Usage
 from sshfan_async import Fleet, Ssh
 
@@ -36,7 +36,7 @@ def fleet_run(task: dict[str, Any], rounds: int, on_stop: Any, *, beat: bool = F
             if not fleet.status.ok:
                 raise RunFailed(fleet.status.not_ok[0].reason)
             await fleet.run("true", on_stop=on_stop)
-            heart, turns, beside = Heartbeat(), _Turns(), _IdleLoop()
+            heart, turns, beside = Heartbeat(), Turns(), _IdleLoop()
             if beat:
                 beside.start()
                 heart.start()
@@ -71,8 +71,7 @@ class _IdleLoop:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "benchmarks.contenders", "idle-loop", "{}"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(worker_argv("idle-loop"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         self._process.stdout.readline()
 
@@ -95,32 +94,6 @@ def idle_loop_run() -> Figures:
         return {"longest": heart.longest}
 
     return standard_loop(run)
-
-
-class _Turns:
-    """The most CPU that this thread uses between two beats of a millisecond.
-
-    Where the servers share the machine, a stall is mostly theirs: our part of it is this.
-    """
-
-    def __init__(self) -> None:
-        self.longest = 0.0
-        self._loop = asyncio.get_running_loop()
-        self._last = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def start(self) -> None:
-        self._last = time.thread_time()
-        self._timer = self._loop.call_later(0.001, self._beat)
-
-    def stop(self) -> None:
-        assert self._timer is not None
-        self._timer.cancel()
-
-    def _beat(self) -> None:
-        now = time.thread_time()
-        self.longest = max(self.longest, now - self._last)
-        self.start()
 
 
 def _kept(outcome: Any) -> int:

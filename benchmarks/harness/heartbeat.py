@@ -8,7 +8,7 @@ import os
 import time
 import tracemalloc
 
-__all__ = ["Heartbeat", "resident"]
+__all__ = ["Heartbeat", "Turns", "resident"]
 
 _PERIOD = 0.001
 _MEMORY_EVERY = 20
@@ -77,3 +77,29 @@ class Heartbeat:
     @property
     def p99(self) -> float:
         return sorted(self.late)[max(0, -(-len(self.late) * 99 // 100) - 1)]
+
+
+class Turns:
+    """The most CPU that this thread uses between two beats of a millisecond.
+
+    Where the servers share the machine, a stall is mostly theirs: our part of it is this.
+    """
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._last = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._last = time.thread_time()
+        self._timer = self._loop.call_later(_PERIOD, self._beat)
+
+    def stop(self) -> None:
+        assert self._timer is not None
+        self._timer.cancel()
+
+    def _beat(self) -> None:
+        now = time.thread_time()
+        self.longest = max(self.longest, now - self._last)
+        self.start()

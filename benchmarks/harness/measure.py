@@ -27,6 +27,7 @@ __all__ = [
     "over",
     "peak_memory",
     "worker",
+    "worker_argv",
 ]
 
 Figures: TypeAlias = dict[str, Any]
@@ -90,6 +91,11 @@ def over(ours: Sequence[Figures], theirs: Sequence[Figures], key: str) -> list[f
     return [a[key] / b[key] for a, b in zip(ours, theirs, strict=True)]
 
 
+def worker_argv(name: str, /, **parameters: Any) -> list[str]:
+    """Return the command line that runs a task of `benchmarks.contenders` in a fresh interpreter."""
+    return [sys.executable, "-m", "benchmarks.contenders", name, json.dumps(parameters)]
+
+
 def worker(name: str, /, *, kill_after: float | None = None, **parameters: Any) -> Figures:
     """Run `benchmarks.contenders`'s task `name` in a fresh interpreter and return what it measured.
 
@@ -102,7 +108,7 @@ def worker(name: str, /, *, kill_after: float | None = None, **parameters: Any) 
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.contenders", name, json.dumps(parameters)],
+            worker_argv(name, **parameters),
             cwd=_ROOT,
             check=False,
             stdin=subprocess.DEVNULL,

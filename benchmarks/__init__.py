@@ -1,1 +1,1 @@
-"""Benchmarks: this package beside its peers in one run. `python -m benchmarks --help` tells how."""
+"""Benchmarks of sshfan and its peers. Run `python -m benchmarks --help` for usage."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: run benchmarks, print their tables."""
+"""`python -m benchmarks`: run benchmarks and print their tables."""
 
 from __future__ import annotations
 
@@ -29,18 +29,22 @@ _LINE = 110
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the command line names; return 0, or 1 where a benchmark yielded nothing."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="This package beside its peers.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_BENCHMARKS)}; all by default")
-    parser.add_argument("--hosts", type=_count, help="replaces a benchmark's main number of hosts")
-    parser.add_argument("--runs", type=_count, default=5, help="rounds, of which the median counts (5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
-    parser.add_argument("--plot", type=Path, metavar="DIR", help="draw the pictures into DIR (needs matplotlib)")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: only shows that every benchmark works")
+    """Run the benchmarks that `arguments` names; return 1 if one failed or measured nothing, else 0."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure sshfan and its peers.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(_BENCHMARKS)} (default: all)")
+    parser.add_argument("--hosts", type=_count, help="number of hosts, instead of each benchmark's own")
+    parser.add_argument(
+        "--runs", type=_count, default=5, help="number of rounds; tables show the median (default: 5)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE as JSON")
+    parser.add_argument("--plot", type=Path, metavar="DIR", help="draw pictures into DIR (needs matplotlib)")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes, one round: check that every benchmark works"
+    )
     given = parser.parse_args(arguments)
     for name in given.names:
         if name not in _BENCHMARKS:
-            parser.error(f"no benchmark {name!r}: give some of {', '.join(_BENCHMARKS)}")
+            parser.error(f"no benchmark {name!r}: choose from {', '.join(_BENCHMARKS)}")
     if given.plot is not None and not plot.available():
         parser.error("--plot needs matplotlib: pip install matplotlib")
     machine.raise_descriptor_limit()
@@ -57,9 +61,10 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             _BENCHMARKS[name](options, results[name])
         except (RunFailed, SshfanError) as error:
-            results[name].notes.append(f"ended early: {error}")
-            failed.append(f"{name} ended early: {error}")
-        if given.json is not None:  # all of it takes more than an hour: what there is, is kept
+            results[name].notes.append(f"stopped early: {error}")
+            failed.append(f"{name} stopped early: {error}")
+        # Write after each benchmark: all of them take more than an hour.
+        if given.json is not None:
             report = {"facts": facts, "results": {each: result.as_json() for each, result in results.items()}}
             given.json.write_text(json.dumps(report, indent=1) + "\n")
         drawn += [] if given.plot is None else plot.draw(results[name], given.plot)
@@ -67,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     print("\n".join(table.lines(facts, results, judge=not options.quick)))
     for path in drawn:
         print(f"drawn: {path}")
-    failed += [f"{name} yielded no figure" for name, result in results.items() if not result.rows]
+    failed += [f"{name} measured nothing" for name, result in results.items() if not result.rows]
     for complaint in failed:
         print(complaint, file=sys.stderr)
     return 0 if not failed else 1

@@ -1,4 +1,4 @@
-"""The engine alone, with a stand-in for ssh: wall, CPU, stalls of the loop, memory, and the stamp of completion."""
+"""What does the engine itself cost, with a stand-in for ssh: wall, CPU, stalls of the event loop, memory?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RESIDENT = 500 * 1024 * 1024
 _MS = 1000.0
 _KIB = 1 / 1024
 
-# Each stand-in answers the question for ssh's version (-V) at once.
+# The engine first asks a client for its version with -V.
 _SLEEPER = '#!/bin/sh\n[ "$1" = -V ] || exec sleep {seconds}\n'
 _CLOCK = '#!/bin/sh\n[ "$1" = -V ] || {{ sleep {seconds}; exec date +%s.%N; }}\n'
 
@@ -179,7 +179,7 @@ def _stamps(options: Options, result: Result, directory: Path) -> None:
     measured = partial(worker, "engine-fan-out", program=program, hosts=hosts, fanout=_FANOUT)
     series = interleave({"fan_out": measured}, options, "engine, stamps")["fan_out"]
     errors = [sorted(figures["errors"]) for figures in series]
-    about = f"stamp of completion, {hosts:,} hosts, fanout {_FANOUT}"
+    about = f"recorded time of completion, {hosts:,} hosts, fanout {_FANOUT}"
     result.add(f"{about}: p99 error", [_MS * each[len(each) * 99 // 100] for each in errors], "ms", at_most=5)
     result.add(f"{about}: median error", [_MS * each[len(each) // 2] for each in errors], "ms")
 
@@ -196,14 +196,16 @@ def _stall_context(result: Result, series: dict[str, list[Figures]], about: str)
 def _note_in_flight(result: Result, series: list[Figures], hosts: int, about: str) -> None:
     possible = min(figures["possible"] for figures in series)
     if possible < hosts:
-        result.notes.append(f"{about}: the fanout was lowered to {possible:,} by the limit on open files (ulimit -n)")
+        result.notes.append(f"{about}: the limit on open files (ulimit -n) lowered the fanout to {possible:,}")
     least = min(figures["in_flight"] for figures in series)
     if least < min(hosts, possible):
-        result.notes.append(f"{about}: {least:,} were in flight at once, the first ended before the last was started")
+        result.notes.append(
+            f"{about}: only {least:,} hosts were in flight at once: the first ended before the last was started"
+        )
 
 
 def _sleeper(hosts: int, directory: Path) -> str:
-    """Return a stand-in that sleeps until the last of `hosts` has been started, on a slow machine too."""
+    """Return a stand-in that sleeps until all `hosts` are started, even on a slow machine."""
     return _script(directory, f"sleeper-{hosts}", _SLEEPER.format(seconds=1 + hosts * 0.008))
 
 

@@ -1,4 +1,4 @@
-"""Many lines: the command line beside pdsh and clush, live and gathered, each on one private sshd."""
+"""How fast does `sshfan` print many lines, live and gathered, compared with pdsh and clush?"""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _many_lines(options: Options, result: Result, hosts: int, lines: int) -> Non
         sshfan = [*program(), "--ssh-config", config, "-f", str(_FANOUT), "-w", names]
         variables = {"PDSH_SSH_ARGS": f"-F {config} -oBatchMode=yes -x -l%u %h"}
         piped = ["sh", "-c", f"{shlex.join(pdsh)} | dshbak -c"]
-        # A gathered output is three lines of heading, and the lines once.
+        # Gathered output is a heading of three lines, then each line once.
         live = _installed(
             {
                 "sshfan": partial(command, [*sshfan, remote], lines=hosts * lines),
@@ -81,7 +81,7 @@ def _many_lines(options: Options, result: Result, hosts: int, lines: int) -> Non
 
 
 def _many_hosts(options: Options, result: Result, hosts: int, lines: int) -> None:
-    # The hosts are one machine: every tenth answer differs by the process that gives it.
+    # All hosts are this machine. About one in ten outputs differs, by the id of its shell.
     remote = f"seq -f 'a line of output, number %060g' {lines}; [ $(($$ / 2 % 10)) -ne 0 ] || echo $$"
     about = f"{hosts:,} hosts x {lines:,} lines, about 90 % identical, gathered"
     with SshdFleet(hosts, sshd_options={"KexAlgorithms": "curve25519-sha256"}) as fleet:
@@ -97,7 +97,7 @@ def _many_hosts(options: Options, result: Result, hosts: int, lines: int) -> Non
         ]
         series = interleave({"sshfan": partial(command, [*argv, remote])}, options, f"lines, {about}")["sshfan"]
     if any(figures["bytes"] < lines * 80 for figures in series):
-        raise RunFailed("sshfan -b gave less than one host's output")
+        raise RunFailed("sshfan -b printed less than the output of one host")
     result.add(f"{about}: peak memory, sshfan", column(series, "peak", _MIB), "MiB", at_most=200)
     result.add(f"{about}: wall, sshfan", column(series, "wall"), "s")
 

@@ -1,4 +1,4 @@
-"""What reading ssh's log costs: the same fan-out over a real sshd with the log read, and without a log."""
+"""What does reading ssh's log cost? The same run over a real sshd, with the log and without."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Much output: few hosts that write much, many that write a little."""
+"""How fast is bulk output: few hosts that write a lot, and many that write a little?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _QUICK_BULK = 2, 100_000
 _BULK_MEMORY = 120
 _TO_NOWHERE = "xargs -P | cat > /dev/null"
 _LIMIT = 60
-"""Seconds that each has for a run: about twenty times what the first of them need."""
+"""Seconds after which a run is killed: about twenty times what the fastest contenders need."""
 
 
 def run(options: Options, result: Result) -> None:
@@ -48,7 +48,7 @@ def _shape(options: Options, result: Result, hosts: int, size: int) -> None:
 
 
 def _bulk(options: Options, result: Result, hosts: int, size: int) -> None:
-    """More than the memory for outputs takes by far: what we keep whole, `cat` throws away."""
+    """Measure far more output than fits in memory. `fan_out` keeps all of it; `cat` discards it."""
 
     def contenders(fleet: SshdFleet, remote: str) -> Mapping[str, Callable[..., Figures]]:
         found = peers(fleet, remote, _FANOUT, result, libraries=False)
@@ -71,19 +71,19 @@ def _measured(
     size: int,
     contenders: Callable[[SshdFleet, str], Mapping[str, Callable[..., Figures]]],
 ) -> tuple[str, dict[str, list[Figures]]]:
-    """Run `contenders`, made for a fleet and a command; who does not give every byte is named, and not compared."""
+    """Run the contenders on a new fleet. Note and drop each one that does not return every byte."""
     with SshdFleet(hosts, sshd_options={"KexAlgorithms": "curve25519-sha256"}) as fleet:
         found = contenders(fleet, f"yes {_LINE} | head -c {size}")
         about = f"{hosts} hosts x {size / 1000:,.0f} kB"
         limited = {name: partial(contender, kill_after=_LIMIT) for name, contender in found.items()}
         series = interleave(limited, options, f"output, {about}")
-    result.notes += [f"{about}: {name} did not end within {_LIMIT} s" for name in found if name not in series]
+    result.notes += [f"{about}: {name} did not finish within {_LIMIT} s" for name in found if name not in series]
     for name, runs in list(series.items()):
         if name == _TO_NOWHERE:
             continue
         least = min(figures["bytes"] for figures in runs)
         if least < hosts * size:
-            lost = f"{about}: {name} gave {least:,} of {hosts * size:,} bytes"
+            lost = f"{about}: {name} returned {least:,} of {hosts * size:,} bytes"
             if name == "fan_out":
                 raise RunFailed(lost)
             result.notes.append(lost)

@@ -1,4 +1,4 @@
-"""The polling version beside `run()`, over a real sshd: wall, error of `delta_time`, CPU, and the deadlock."""
+"""How does `run()` compare with the polling loop: wall, error of `delta_time`, CPU, deadlock?"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run(options: Options, result: Result) -> None:
     host_counts = [count for count in (1, 10, 100) if count < largest] if not options.quick else []
     sleeps = (0.0, 0.5) if options.quick else (0.0, 0.5, 3.0)
     sizes = (16, 65) if options.quick else (16, 64, 65, 1024)
-    # A cheap key exchange: here the waiting is measured, and the connections are alike on both sides.
+    # A cheap key exchange, because this measures the waiting. Both sides connect in the same way.
     with SshdFleet(largest, sshd_options={"KexAlgorithms": "curve25519-sha256"}) as fleet:
         config, names = str(fleet.ssh_config), list(fleet.hosts)
         for seconds in sleeps:
@@ -65,7 +65,7 @@ def _output(options: Options, result: Result, config: str, hosts: list[str], kib
         result.add(f"{about}: wall, {name}", column(runs, "wall"), "s")
         stuck = sum(figures["unfinished"] > 0 for figures in runs)
         if stuck > 0:
-            result.notes.append(f"{about}: {name} did not end in {stuck} of {len(runs)} runs; ended by force")
+            result.notes.append(f"{about}: {name} did not finish in {stuck} of {len(runs)} runs and was stopped")
 
 
 def _pair(

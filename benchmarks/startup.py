@@ -1,4 +1,4 @@
-"""What it costs before anything happens: the command line, the import, and one host from end to end."""
+"""How long does a start take: `sshfan --version`, the import, and one host from the shell?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _IMPORT = "import time; began = time.perf_counter(); import {}; print(time.perf_
 
 def run(options: Options, result: Result) -> None:
     if len(program()) > 1:
-        result.notes.append("sshfan is not installed beside this interpreter: `python -m sshfan_async` was measured")
+        result.notes.append("sshfan is not installed beside this interpreter; measured: `python -m sshfan_async`")
     with SshdFleet(1) as fleet:
         host, config = fleet.hosts[0], str(fleet.ssh_config)
         contenders = {
@@ -34,7 +34,7 @@ def run(options: Options, result: Result) -> None:
             "ssh, one host": partial(command, [_ssh(), "-F", config, host, "true"]),
         }
         for each in contenders.values():
-            each()  # a first run compiles the modules, as an installation does
+            each()  # the first run compiles the modules, as an installation does
         series = interleave(contenders, options, "startup")
     result.add(
         "sshfan --version / python -c 'import asyncio'",

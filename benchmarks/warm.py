@@ -1,4 +1,4 @@
-"""Commands over connections that stand already: a fleet beside the libraries and tools that keep connections too."""
+"""How fast are commands over open connections: `Fleet`, asyncssh, parallel-ssh, ControlMaster?"""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _BULK_HOSTS = 8
 _BULK = 50_000_000
 _IDLE = 10.0
 _BESIDE: tuple[str, ...] = ("Fleet", "asyncssh", "ssh over ControlMaster")
-"""Who takes part where it is not about commands/s alone."""
+"""The contenders of the distant hosts and of the bulk output."""
 _FAR_HOSTS = 20
 _ROUND_TRIP = 0.05
-"""Seconds: as between neighbouring continents."""
+"""Seconds, as between neighbouring continents."""
 
 
 def run(options: Options, result: Result) -> None:
@@ -57,7 +57,7 @@ def _commands(options: Options, result: Result, hosts: int) -> None:
         result.add(
             f"{about}: our CPU per command, Fleet / asyncssh", over(ours, series["asyncssh"], "own"), at_most=0.25
         )
-    result.add(f"{about}: most of our CPU in one stretch, Fleet", column(beaten, "turn", _MS), "ms")
+    result.add(f"{about}: most CPU of our thread between two beats, Fleet", column(beaten, "turn", _MS), "ms")
     result.add(
         f"{about}: longest stall, servers and masters on the same CPUs, Fleet",
         column(beaten, "longest", _MS),
@@ -65,7 +65,7 @@ def _commands(options: Options, result: Result, hosts: int) -> None:
         at_most=10,
     )
     result.add(
-        f"{about}: longest stall meanwhile, a loop of another process that does nothing",
+        f"{about}: longest stall in the same time, an idle loop in another process",
         column(beaten, "idle", _MS),
         "ms",
     )
@@ -90,7 +90,7 @@ def _far(options: Options, result: Result) -> None:
 
 
 def _from_afar(task: Task, fleet: SshdFleet, port: int) -> Task:
-    """Return the task with the same hosts behind `port`, to those who read ssh_config and to those who do not."""
+    """Return the task with its hosts behind `port`, and set that port in ssh_config too."""
     layout = Layout(fleet.directory)
     here = f"[{ADDRESS}]:{fleet.port}"
     for name in fleet.hosts:
@@ -109,7 +109,7 @@ def _bulk(options: Options, result: Result) -> None:
         series = interleave(contenders, options, f"warm, {about}")
     for name, runs in series.items():
         if any(figures["bytes"] != _BULK_HOSTS * size for figures in runs):
-            raise RunFailed(f"{name} did not give all of {_BULK_HOSTS * size:,} bytes")
+            raise RunFailed(f"{name} did not return all {_BULK_HOSTS * size:,} bytes")
     ours = series["Fleet"]
     if "asyncssh" in series:
         result.add(f"{about}: throughput, Fleet / asyncssh", over(series["asyncssh"], ours, "wall"), at_least=1.1)

@@ -1,4 +1,4 @@
-"""What the clean-up wrapper costs on a host: a command as a login shell gets it with on_stop="kill", and as it is."""
+"""What does the wrapper of on_stop="kill" cost on a host, compared with the plain command?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["run"]
 
 _COMMANDS = 100
 _MS = 1000.0
-# In the second, what single quotes do not keep stands outside them; its lines are joined there.
+# The second command has characters that need more than single quotes, and two lines.
 _SHAPES = {"a plain command": "true", "two lines with quotes": "true 'it'\n:"}
 
 
@@ -37,7 +37,7 @@ def run(options: Options, result: Result) -> None:
 def _repeat(command: str, count: int) -> Figures:
     with Usage() as usage:
         for _ in range(count):
-            # As sshd runs it: by the login shell, in a session of its own.
+            # sshd runs a command in the same way: with the login shell, in a new session.
             subprocess.run(
                 ["/bin/sh", "-c", command],
                 check=True,

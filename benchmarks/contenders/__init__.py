@@ -1,1 +1,1 @@
-"""What is measured, each in an interpreter of its own; `benchmarks.contenders` runs them."""
+"""The contenders. `python -m benchmarks.contenders` runs one of them in a fresh interpreter."""

@@ -1,4 +1,4 @@
-"""One measured run in a fresh interpreter: `python -m benchmarks.contenders TASK PARAMETERS`, both sides JSON."""
+"""`python -m benchmarks.contenders TASK PARAMETERS`: run one contender; parameters and figures are JSON."""
 
 from __future__ import annotations
 

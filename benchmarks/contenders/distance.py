@@ -1,4 +1,4 @@
-"""Hosts that are far away: a port of this machine behind a network that takes its time."""
+"""Simulate distant hosts: relay a port of this machine with a delay."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["distance", "relay_run"]
 
 @contextmanager
 def distance(port: int, round_trip: float) -> Iterator[int]:
-    """Yield a port that leads to `port`, `round_trip` seconds there and back, in a process of its own."""
+    """Yield a port that relays to `port` with a round trip of `round_trip` seconds, in a child process."""
     command = worker_argv("relay", port=port, delay=round_trip / 2)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -31,7 +31,7 @@ def distance(port: int, round_trip: float) -> Iterator[int]:
 
 
 def relay_run(port: int, delay: float) -> Figures:
-    """Write the port, and pass on what comes `delay` seconds later, until standard input ends."""
+    """Print the relay's port, then relay all data after `delay` seconds until standard input ends."""
 
     async def run() -> Figures:
         loop = asyncio.get_running_loop()
@@ -46,7 +46,7 @@ def relay_run(port: int, delay: float) -> Figures:
 
 
 class _Side(asyncio.Protocol):
-    """One end of a connection: what it reads is written to the `other` end, later."""
+    """One end of a connection. What it reads is written to the `other` end after the delay."""
 
     def __init__(self, delay: float) -> None:
         self.other: _Side | None = None
@@ -66,7 +66,7 @@ class _Side(asyncio.Protocol):
         self._loop.call_later(self._delay, self._hang_up)
 
     def _arrived(self) -> None:
-        # Whichever timer this is: what left first arrives first.
+        # All timers do the same, so the data keeps its order.
         assert self.other is not None
         self.other.transport.write(self._on_its_way.popleft())
 
@@ -76,7 +76,7 @@ class _Side(asyncio.Protocol):
 
 
 class _Near(_Side):
-    """The client's end; it reads nothing before the server's end stands."""
+    """The client's end. It reads nothing until the server's end is connected."""
 
     def __init__(self, port: int, delay: float) -> None:
         super().__init__(delay)

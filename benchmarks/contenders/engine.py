@@ -1,4 +1,4 @@
-"""The engine alone, with a stand-in for ssh, and what it is measured against."""
+"""`fan_out`, a plain gather and an idle loop, with a stand-in for ssh."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def fan_out_run(
 def gather_run(
     program: str, hosts: int, fanout: int | None, *, beat: bool = False, watcher: str = "pidfd"
 ) -> Figures:
-    """Measure what one writes without this package: a gather, and a semaphore for the fanout."""
+    """Measure plain asyncio: a gather, with a semaphore for the fanout."""
     names = _names(hosts)
 
-    async def one(name: str, places: asyncio.Semaphore) -> int:
-        async with places:
+    async def one(name: str, slots: asyncio.Semaphore) -> int:
+        async with slots:
             process = await asyncio.create_subprocess_exec(
                 program,
                 name,
@@ -81,8 +81,8 @@ def gather_run(
             return code
 
     async def everything() -> None:
-        places = asyncio.Semaphore(hosts if fanout is None else fanout)
-        codes = await asyncio.gather(*(one(name, places) for name in names))
+        slots = asyncio.Semaphore(hosts if fanout is None else fanout)
+        codes = await asyncio.gather(*(one(name, slots) for name in names))
         if any(codes):
             raise RunFailed(f"exit codes {set(codes)}")
 
@@ -95,7 +95,7 @@ def gather_run(
 
 
 def idle_run(hosts: int, fanout: int) -> Figures:
-    """Measure a loop that does nothing while xargs starts the children: the part of a stall that is the machine's."""
+    """Measure an idle loop while xargs spawns the children: stalls that the machine itself causes."""
 
     async def beside_xargs() -> None:
         xargs = await asyncio.create_subprocess_exec(
@@ -143,7 +143,7 @@ async def _measured(work: Callable[[], Awaitable[Any]], *, beat: bool, trace: bo
 
 
 def _in_flight(report: Report) -> int:
-    """Return how many hosts were in flight at once, at most."""
+    """Return the largest number of hosts that were in flight at once."""
     edges = [(outcome.started_at or 0.0, 1) for outcome in report]
     edges += [((outcome.started_at or 0.0) + outcome.elapsed, -1) for outcome in report]
     now = most = 0
@@ -154,7 +154,7 @@ def _in_flight(report: Report) -> int:
 
 
 def _stamp_errors(report: Report) -> list[float]:
-    """Return the seconds from each stand-in's own last word, the time, to the completion in its outcome."""
+    """Return the seconds from the time that each stand-in prints last to the completion in its outcome."""
     return [
         (outcome.started_at or math.nan) + outcome.elapsed - float(outcome.stdout)
         for outcome in report

@@ -1,4 +1,4 @@
-"""Those who reach real hosts from within Python: this package, a plain gather, and the in-process libraries."""
+"""Run one command on real hosts with `fan_out`, a plain gather, asyncssh and parallel-ssh."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def fan_out_run(task: dict[str, Any], on_stop: Any) -> Figures:
 
 
 def gather_run(task: dict[str, Any]) -> Figures:
-    async def one(host: str, places: asyncio.Semaphore) -> int:
-        async with places:
+    async def one(host: str, slots: asyncio.Semaphore) -> int:
+        async with slots:
             process = await asyncio.create_subprocess_exec(
                 "ssh", "-F", task["config"], "-oBatchMode=yes", host, task["command"],
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -41,9 +41,9 @@ def gather_run(task: dict[str, Any]) -> Figures:
     kept: list[bytes] = []
 
     async def run() -> Figures:
-        places = asyncio.Semaphore(task["fanout"])
+        slots = asyncio.Semaphore(task["fanout"])
         with Usage() as usage:
-            sizes = await asyncio.gather(*(one(host, places) for host in task["hosts"]))
+            sizes = await asyncio.gather(*(one(host, slots) for host in task["hosts"]))
         return {**usage.figures, "bytes": sum(sizes)}
 
     return standard_loop(run)
@@ -54,9 +54,9 @@ def asyncssh_run(task: dict[str, Any]) -> Figures:
 
     kept: list[Any] = []
 
-    async def one(places: asyncio.Semaphore) -> int:
+    async def one(slots: asyncio.Semaphore) -> int:
         async with (
-            places,
+            slots,
             asyncssh.connect(
                 task["address"],
                 task["port"],
@@ -73,9 +73,9 @@ def asyncssh_run(task: dict[str, Any]) -> Figures:
             return len(done.stdout or b"")
 
     async def run() -> Figures:
-        places = asyncio.Semaphore(task["fanout"])
+        slots = asyncio.Semaphore(task["fanout"])
         with Usage() as usage:
-            sizes = await asyncio.gather(*(one(places) for _ in task["hosts"]))
+            sizes = await asyncio.gather(*(one(slots) for _ in task["hosts"]))
         return {**usage.figures, "bytes": sum(sizes)}
 
     return standard_loop(run)
@@ -84,7 +84,7 @@ def asyncssh_run(task: dict[str, Any]) -> Figures:
 def parallel_ssh_run(task: dict[str, Any]) -> Figures:
     from pssh.clients import ParallelSSHClient
 
-    # It reads no ssh_config: every host is the fleet's one address.
+    # parallel-ssh reads no ssh_config, so connect to the fleet's one address for every host.
     client = ParallelSSHClient(
         [task["address"]] * len(task["hosts"]),
         user=task["user"],

@@ -1,4 +1,4 @@
-"""`fan_out` with ssh's log, and without."""
+"""`fan_out` with ssh's log and without it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _PIPES = 200
 
 
 def fan_out_run(config: str, hosts: list[str], options: dict[str, str], log: bool) -> Figures:
-    """Measure `fan_out`; `log` False: ssh writes no log, and nothing reads one.
+    """Measure `fan_out`. If `log` is False, ssh writes no log.
 
-    The log's pipe is made on both sides, so its cost is measured apart: `pipe`, in seconds of CPU per host.
+    Both variants create the log pipe, so `pipe` is its cost, measured apart: seconds of CPU per host.
     """
     ssh = Ssh(config_file=config, options=options)
 

@@ -15,12 +15,12 @@ __all__ = ["in_loop", "standard_loop"]
 
 
 def standard_loop(run: Callable[[], Coroutine[Any, Any, Figures]]) -> Figures:
-    """Run `run` as this package's own processes do: on 3.11 too with pidfds in place of a thread per child."""
+    """Run `run` on asyncio with pidfds, on 3.11 too, as `sshfan` does."""
     return in_loop(run, "asyncio", "pidfd")
 
 
 def in_loop(run: Callable[[], Coroutine[Any, Any, Figures]], loop: str, watcher: str) -> Figures:
-    # 3.11's watcher with pidfds serves one loop only, that of the main thread: under uvloop it cannot serve ours.
+    # The pidfd watcher of 3.11 serves only the loop of the main thread. Under uvloop, ours runs in another thread.
     if sys.version_info < (3, 12) and watcher == "pidfd" and loop == "asyncio":
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
     factory: Any = None

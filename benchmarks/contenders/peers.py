@@ -1,4 +1,4 @@
-"""All who can run one command on the hosts of a fleet, with the same keys, key exchange, hosts and fanout."""
+"""Every peer that can run one command on a fleet, with the same hosts, keys and fanout."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["SSH_STARTERS", "peers", "to_nowhere"]
 
 Contender: TypeAlias = "Callable[..., Figures]"
-"""It takes `kill_after`: the seconds that it has."""
+"""A call that measures one run. It takes `kill_after`, the timeout in seconds."""
 
 SSH_STARTERS = ("xargs", "pdsh", "clush", "pssh", "plain gather")
-"""The peers that start ssh, as this package does."""
+"""The peers that spawn ssh, as `fan_out` does."""
 
 
 def peers(fleet: SshdFleet, remote: str, fanout: int, result: Result, *, libraries: bool) -> dict[str, Contender]:
-    """Return every contender that is installed, by its name; those that are not are noted in `result`.
+    """Return the installed contenders by name, and note the missing ones in `result`.
 
-    `libraries`: with the in-process ones, which do not know OpenSSH's default key exchange.
+    `libraries`: include asyncssh and parallel-ssh, which do not support OpenSSH's default key exchange.
     """
     task = Task.on(fleet, remote, fanout)
     found: dict[str, Contender] = {
@@ -46,7 +46,7 @@ def peers(fleet: SshdFleet, remote: str, fanout: int, result: Result, *, librari
 
 
 def to_nowhere(fleet: SshdFleet, remote: str, fanout: int) -> Contender:
-    """Return `xargs … ssh … | cat > /dev/null`: what hosts and ssh take where nobody keeps the output."""
+    """Return `xargs … ssh … | cat > /dev/null`: the time of hosts and ssh if nothing keeps the output."""
     task = Task.on(fleet, remote, fanout)
     script = '"$@" | cat > /dev/null'
     return partial(

@@ -1,4 +1,4 @@
-"""`run()` and the polling loop, over real hosts."""
+"""`run()` and the polling loop on real hosts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["polling_loop_run", "run_run"]
 
 
 def run_run(config: str, hosts: list[str], command: str, limit: float) -> Figures:
-    """Measure `run()`. It does not tell when each host was launched, the report behind it does."""
+    """Measure `run()`. The launch times come from the report behind it."""
     reports: list[Report] = []
 
     async def keep_report(*arguments: Any, **options: Any) -> Report:
@@ -44,9 +44,9 @@ def polling_loop_run(config: str, hosts: list[str], command: str, limit: float) 
 
 
 def _errors(result: dict[str, Any], launched: dict[str, Any]) -> Figures:
-    """Return how far each `delta_time` is off: a command ends by writing the time.
+    """Return the errors of `delta_time`. Each command prints the time last.
 
-    `unfinished`: hosts that had to be ended.
+    `unfinished`: the number of hosts that were stopped at the limit.
     """
     ended = {host: each for host, each in result.items() if each["status"] == legacy.STATUS_SUCC}
     for each in result.values():

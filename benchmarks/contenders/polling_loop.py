@@ -1,7 +1,7 @@
-"""The polling version that this package replaces, written anew from its description; kept as it was, flaws included.
+"""The polling loop that `run()` replaces, rewritten from its description with its flaws.
 
-One `ssh` per host with Popen and two pipes; look at the unfinished ones with `poll()`, read the pipes of those that
-have ended, sleep one second, repeat. A host that writes more than its pipe holds never ends.
+It spawns one `ssh` per host with Popen and two pipes. Then it repeats: `poll()` each child, read the pipes of those
+that have exited, sleep one second. A host that writes more than its pipe holds never finishes.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ def run(
 ) -> dict[str, Any]:
     """Run `command` on each host.
 
-    The keyword arguments are the benchmark's: the ssh to start, a look at each host's launch (wall clock), and the
-    seconds after which a deadlock is ended (its hosts are then missing from `result`).
+    The benchmark adds the keyword arguments. `ssh`: the command line of ssh. `on_launch`: called with each host and
+    the time of its launch. `give_up_after`: seconds after which the remaining children are killed; their hosts are
+    then missing from `result`.
     """
     hosts = [hostname] if isinstance(hostname, str) else list(hostname)
     began = time.time()
@@ -62,13 +63,13 @@ def run(
         if not running:
             break
         if give_up_after is not None and time.time() - began > give_up_after:
-            _end(running)
+            _kill(running)
             break
         time.sleep(_INTERVAL)
     return {"ts": time.time(), "cmd": command, "result": result}
 
 
-def _end(running: dict[str, tuple[subprocess.Popen[bytes], float]]) -> None:
+def _kill(running: dict[str, tuple[subprocess.Popen[bytes], float]]) -> None:
     for process, _ in running.values():
         process.kill()
         process.communicate()

@@ -1,4 +1,4 @@
-"""Many commands over connections that stand already: a fleet, and those that keep connections too."""
+"""Many commands over open connections: `Fleet`, and the libraries and tools that keep connections too."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def fleet_run(task: dict[str, Any], rounds: int, on_stop: Any, *, beat: bool = F
 
 
 class _IdleLoop:
-    """A loop in a process of its own that does nothing but beat: the part of a stall that is the machine's."""
+    """An idle event loop in a child process. Its stalls are those that the machine itself causes."""
 
     def __init__(self) -> None:
         self.longest = 0.0
@@ -82,7 +82,7 @@ class _IdleLoop:
 
 
 def idle_loop_run() -> Figures:
-    """Write an empty line and beat until standard input ends."""
+    """Print an empty line, then measure an idle loop until standard input ends."""
 
     async def run() -> Figures:
         ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
@@ -97,13 +97,13 @@ def idle_loop_run() -> Figures:
 
 
 def _kept(outcome: Any) -> int:
-    """How much an outcome keeps, without loading it."""
+    """Return the size of the output that an outcome keeps, without loading it."""
     kept = outcome.stdout_kept
     return len(kept) if isinstance(kept, bytes) else kept.size
 
 
 def idle_run(task: dict[str, Any], seconds: float) -> Figures:
-    """Measure a fleet that has nothing to do."""
+    """Measure an idle fleet: its CPU, its memory, and the stalls while it connects."""
 
     async def run() -> Figures:
         one = Fleet(task["hosts"][:1], ssh=Ssh(config_file=task["config"]))
@@ -166,7 +166,7 @@ def asyncssh_run(task: dict[str, Any], rounds: int) -> Figures:
 def parallel_ssh_run(task: dict[str, Any], rounds: int) -> Figures:
     from pssh.clients import ParallelSSHClient
 
-    # It reads no ssh_config: every host is the fleet's one address.
+    # parallel-ssh reads no ssh_config, so connect to the fleet's one address for every host.
     client = ParallelSSHClient(
         [task["address"]] * len(task["hosts"]),
         user=task["user"],
@@ -194,10 +194,10 @@ def parallel_ssh_run(task: dict[str, Any], rounds: int) -> Figures:
 
 
 def control_master_run(task: dict[str, Any], rounds: int) -> Figures:
-    """Measure a plain gather of `ssh` children over masters that stand."""
+    """Measure a plain gather of `ssh` children over open ControlMaster connections."""
 
-    async def one(options: list[str], host: str, places: asyncio.Semaphore) -> int:
-        async with places:
+    async def one(options: list[str], host: str, slots: asyncio.Semaphore) -> int:
+        async with slots:
             process = await asyncio.create_subprocess_exec(
                 "ssh", *options, host, task["command"],
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -208,17 +208,17 @@ def control_master_run(task: dict[str, Any], rounds: int) -> Figures:
             return len(out)
 
     async def run() -> Figures:
-        places, size = asyncio.Semaphore(task["fanout"]), 0
+        slots, size = asyncio.Semaphore(task["fanout"]), 0
         with _Masters(task) as options, Usage() as usage:
             for _ in range(rounds):
-                size += sum(await asyncio.gather(*(one(options, host, places) for host in task["hosts"])))
+                size += sum(await asyncio.gather(*(one(options, host, slots) for host in task["hosts"])))
         return {**usage.figures, "bytes": size}
 
     return standard_loop(run)
 
 
 def clustershell_run(task: dict[str, Any], rounds: int) -> Figures:
-    """Measure ClusterShell's own engine, with `ssh` over masters that stand."""
+    """Measure ClusterShell's own engine, with `ssh` over open ControlMaster connections."""
     from ClusterShell.Task import task_self
 
     shell = task_self()

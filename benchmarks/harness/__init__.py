@@ -1,1 +1,1 @@
-"""What measures: runs in rounds, rows, tables and pictures."""
+"""The harness: it measures runs in rounds, and prints and draws the figures."""

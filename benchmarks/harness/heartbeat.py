@@ -1,4 +1,4 @@
-"""A heartbeat in an event loop: how late each beat comes is how long the loop stalled."""
+"""Measure stalls of an event loop with a timer: a late beat is a stall."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def resident() -> int:
 
 
 class Heartbeat:
-    """Beats every millisecond between `start` and `stop`.
+    """Beat every millisecond between `start` and `stop`.
 
-    It keeps each beat's lateness, the memory's peak, and the longest pause of the garbage collector.
+    Records how late each beat is, the peak of the memory, and the longest pause of the garbage collector.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Heartbeat:
         gc.callbacks.remove(self._collected)
 
     def _next(self) -> None:
-        # uvloop's own clock counts whole milliseconds, and stands still within a turn of the loop.
+        # The clock of uvloop has whole milliseconds and does not advance within a turn of the loop.
         self._due = time.monotonic() + _PERIOD
         self._timer = self._loop.call_later(_PERIOD, self._beat)
 
@@ -80,9 +80,9 @@ class Heartbeat:
 
 
 class Turns:
-    """The most CPU that this thread uses between two beats of a millisecond.
+    """Measure the most CPU that this thread uses between two beats.
 
-    Where the servers share the machine, a stall is mostly theirs: our part of it is this.
+    This is our own part of a stall: servers on the same machine cause stalls too.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The machine that the figures come from."""
+"""Prepare this machine for the measurements, and describe it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["facts", "keep_bytecode", "raise_descriptor_limit"]
 
 
 def raise_descriptor_limit() -> None:
-    """Use all descriptors that the hard limit allows: thousands of children need them."""
+    """Raise the limit on open files to the hard limit, because thousands of children need it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def keep_bytecode() -> None:
-    """Let what is measured start from compiled modules, as an installation does, whatever this shell says."""
+    """Let Python children compile and keep their modules, as an installed program does."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 

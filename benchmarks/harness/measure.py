@@ -1,4 +1,4 @@
-"""How things are measured: in rounds that interleave the contenders, each run in a process of its own."""
+"""Run contenders in interleaved rounds, each run in a process of its own."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ __all__ = [
 ]
 
 Figures: TypeAlias = dict[str, Any]
-"""What one run of one contender yields, by name: seconds, bytes, counts."""
+"""The figures of one run by name: seconds, bytes, counts."""
 
 _ROOT = Path(__file__).parent.parent.parent
 _PEAK_INTERVAL = 0.02
 
 
 class RunFailed(Exception):
-    """A contender did not do its work: its time would mean nothing."""
+    """A contender did not do its work, so its figures mean nothing."""
 
 
 class TooSlow(RunFailed):
-    """A contender did not do its work in the time that it had."""
+    """A contender did not finish before its timeout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the command line asks of a benchmark."""
+    """The settings of a benchmark, from the command line."""
 
     progress: Callable[[str], None]
     runs: int = 5
     hosts: int | None = None
-    """Replaces a benchmark's main number of hosts."""
+    """The number of hosts, instead of a benchmark's own."""
     quick: bool = False
-    """Tiny sizes: shows that the benchmark works, and nothing else."""
+    """Use tiny sizes, only to check that the benchmark works."""
 
     def size(self, full: int, quick: int) -> int:
-        """Return the number of hosts for a part of a benchmark."""
+        """Return the number of hosts: `hosts` if given, else `quick` or `full`."""
         if self.hosts is not None:
             return self.hosts
         return quick if self.quick else full
@@ -66,9 +66,9 @@ class Options:
 def interleave(
     contenders: Mapping[str, Callable[[], Figures]], options: Options, about: str
 ) -> dict[str, list[Figures]]:
-    """Run A B A B …, so that what disturbs the machine for a while disturbs all alike.
+    """Run the contenders in the order A B A B …, so that a disturbance of the machine hits all of them.
 
-    Who is `TooSlow` is not run again, and is missing in what is returned.
+    A contender that is `TooSlow` is not run again, and is missing from the result.
     """
     series: dict[str, list[Figures]] = {name: [] for name in contenders}
     for turn in range(options.runs):
@@ -82,12 +82,12 @@ def interleave(
 
 
 def column(series: Sequence[Figures], key: str, scale: float = 1.0) -> list[float]:
-    """Return one figure of every run."""
+    """Return one figure of every run, times `scale`."""
     return [figures[key] * scale for figures in series]
 
 
 def over(ours: Sequence[Figures], theirs: Sequence[Figures], key: str) -> list[float]:
-    """Return the ratio of one figure within each round."""
+    """Return the ratio of one figure, ours to theirs, in each round."""
     return [a[key] / b[key] for a, b in zip(ours, theirs, strict=True)]
 
 
@@ -97,13 +97,13 @@ def worker_argv(name: str, /, **parameters: Any) -> list[str]:
 
 
 def worker(name: str, /, *, kill_after: float | None = None, **parameters: Any) -> Figures:
-    """Run `benchmarks.contenders`'s task `name` in a fresh interpreter and return what it measured.
+    """Run the task `name` of `benchmarks.contenders` in a fresh interpreter and return its figures.
 
-    `kill_after`: seconds that it has.
+    `kill_after`: the timeout in seconds.
 
     Raises:
-        RunFailed: with the last line of what it said.
-        TooSlow: it did not end in time.
+        RunFailed: the task failed; the message is the last line of its standard error.
+        TooSlow: the task did not end in time.
 
     """
     try:
@@ -132,15 +132,15 @@ def command(
     lines: int | None = None,
     kill_after: float | None = None,
 ) -> Figures:
-    """Run a program with `given` on its standard input.
+    """Run a program with `given` on its standard input and return its figures.
 
-    `wall`, `cpu` (with its children), `peak` (its own memory), `bytes` that it wrote and the `last` of them.
-
-    `lines`: how many lines it must write, as the proof that it reached every host. `kill_after`: seconds that it has.
+    The figures: `wall`, `cpu` with its children, `peak` of its own memory, `bytes` written, and the `last` of them as
+    text. `lines`: the number of lines that it must write, to prove that it reached every host. `kill_after`: the
+    timeout in seconds.
 
     Raises:
-        TooSlow: it did not end in time.
-        RunFailed: it ended with an exit code other than 0, or wrote another number of lines.
+        TooSlow: the program did not end in time.
+        RunFailed: the exit code is not 0, or the number of lines is wrong.
 
     """
     began = time.perf_counter()
@@ -194,7 +194,7 @@ def _watch_peak(pid: int, peaks: list[int]) -> None:
 
 
 def peak_memory(pid: int | str = "self") -> int:
-    """Return the largest resident size of a process so far, in bytes (proc(5): VmHWM); 0 where it is gone."""
+    """Return the peak resident size of a process in bytes (proc(5): VmHWM), or 0 if it has ended."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as status:
         for line in status:
             if line.startswith("VmHWM:"):

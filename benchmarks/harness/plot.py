@@ -1,4 +1,4 @@
-"""Draws what the benchmarks have kept as pictures (matplotlib)."""
+"""Draw the pictures of the benchmarks with matplotlib."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def available() -> bool:
 
 
 def draw(result: Result, directory: Path) -> Iterator[Path]:
-    """Write each picture of `result` into `directory`, which is made; return the files."""
+    """Draw each picture of `result` into `directory`, and yield its file."""
     directory.mkdir(parents=True, exist_ok=True)
     for picture in result.pictures:
         path = directory / picture.file

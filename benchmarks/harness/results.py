@@ -1,4 +1,4 @@
-"""What a benchmark found: `Row`s of repeated measurements, with the bar each is held against."""
+"""The results of a benchmark: rows of repeated measurements, each with its target."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Row:
 
     @property
     def held(self) -> bool | None:
-        """Whether the median keeps the bar; None without one."""
+        """Whether the median meets the target, or None if there is no target."""
         if self.at_most is not None:
             return self.median <= self.at_most
         if self.at_least is not None:
@@ -40,7 +40,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """What `--plot` draws: lines over numbers, or a bar for each name."""
+    """A picture for `--plot`: lines over numbers, or one bar per name."""
 
     file: str
     title: str
@@ -51,7 +51,7 @@ class Picture:
 
 @dataclass(slots=True)
 class Result:
-    """All rows of one benchmark, and what a reader must know beside them."""
+    """All rows of one benchmark, its notes and its pictures."""
 
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Result:
         self.rows.append(Row(what=what, values=tuple(values), unit=unit, at_most=at_most, at_least=at_least))
 
     def missing(self, peer: str, package: str) -> None:
-        """Name a peer that could not take part."""
+        """Note a peer that is not installed."""
         note = f"{peer} is missing: install {package}"
         if note not in self.notes:
             self.notes.append(note)

@@ -1,4 +1,4 @@
-"""The tables at the end: ratios and bars first, absolute figures after them as context."""
+"""Format the tables: ratios and targets first, then the other figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["lines"]
 
 
 def lines(facts: Mapping[str, str], results: Mapping[str, Result], *, judge: bool) -> Iterator[str]:
-    """Return the whole report as text; `judge` says whether bars are printed beside the figures."""
+    """Yield the lines of the whole report. If `judge`, print the targets beside the figures."""
     for name, fact in facts.items():
         yield f"{name + ':':<11}{fact}"
     for name, result in results.items():
@@ -25,7 +25,7 @@ def lines(facts: Mapping[str, str], results: Mapping[str, Result], *, judge: boo
         for row in first:
             yield _line(row, width, judge=judge)
         if first and rest:
-            yield "  as context:"
+            yield "  other figures:"
         for row in rest:
             yield _line(row, width, judge=judge)
         for note in result.notes:
@@ -43,7 +43,7 @@ def _line(row: Row, width: int, *, judge: bool) -> str:
     if not judge or row.held is None:
         return line.rstrip()
     bar = f"<= {row.at_most:g}" if row.at_most is not None else f">= {row.at_least:g}"
-    return f"{line} {bar:>8}  {'held' if row.held else 'MISSED'}"
+    return f"{line} {bar:>8}  {'met' if row.held else 'MISSED'}"
 
 
 def _number(value: float) -> str:

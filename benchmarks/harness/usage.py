@@ -1,4 +1,4 @@
-"""What a piece of work costs this process and its children."""
+"""Measure the time and memory that a block of code costs this process and its children."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Usage"]
 
 
 class Usage:
-    """Measures its `with` block: `wall`, `own` and `cpu` (with reaped children) in seconds, `peak` in bytes."""
+    """Measure a `with` block: `wall`, `own` and `cpu` (with reaped children) in seconds, `peak` in bytes."""
 
     def __enter__(self) -> Self:
         self._own, self._all = _processor_time()

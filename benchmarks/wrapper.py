@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.harness.measure import Figures, Options, interleave
 from benchmarks.harness.usage import Usage
+from sshfan_async.process.watchdog import new_secret, wrap
 from sshfan_async.settings import OnStop
-from sshfan_async.watchdog import new_secret, wrap
 
 if TYPE_CHECKING:
     from benchmarks.harness.results import Result

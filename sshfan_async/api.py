@@ -5,32 +5,30 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
-from sshfan_async.errors import InvalidSetting
-from sshfan_async.settings import Clocks, Limits, OnStop, Run, Ssh, command_text
-from sshfan_async.stdin import check_input
-from sshfan_async.targets import Target, targets
+from sshfan_async.engine.run import Run, check_names, checked_run
+from sshfan_async.settings import RunOptions, Ssh
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator
 
     import anyio
 
-    from sshfan_async.events import Event
+    from sshfan_async.event import Event
     from sshfan_async.outcome import Outcome
     from sshfan_async.report import Report
-    from sshfan_async.settings import Command
-    from sshfan_async.stdin import Input
+    from sshfan_async.settings import Command, Input
+    from sshfan_async.targets import Hosts
 
-__all__ = ["checked_run", "events", "fan_out", "stream"]
+__all__ = ["events", "fan_out", "stream"]
 
-_ENGINE = "sshfan_async.delivery"
+_ENGINE = "sshfan_async.engine.results"
 _SSH = Ssh()
 
 
 async def fan_out(
-    hosts: str | Target | Iterable[str | Target],
+    hosts: Hosts,
     command: Command,
     *,
     user: str | None = None,
@@ -78,7 +76,7 @@ async def fan_out(
         kill_after=kill_after, retries=retries, stdin=stdin, on_stop=on_stop, max_output=max_output, ssh=ssh,
     )  # fmt: skip
     await _load_engine()
-    from sshfan_async.delivery import all_outcomes
+    from sshfan_async.engine.results import all_outcomes
 
     return await all_outcomes(run)
 
@@ -101,20 +99,7 @@ async def _load_engine() -> None:
 
 
 def stream(
-    hosts: str | Target | Iterable[str | Target],
-    command: Command,
-    *,
-    user: str | None = None,
-    fanout: int | anyio.CapacityLimiter | None = 64,
-    timeout: float | None = None,
-    connect_timeout: float | None = 30.0,
-    deadline: float | None = None,
-    kill_after: float = 10.0,
-    retries: int = 2,
-    stdin: Input | None = None,
-    on_stop: Literal["leave", "kill", "always"] = "kill",
-    max_output: int | None = None,
-    ssh: Ssh = _SSH,
+    hosts: Hosts, command: Command, **options: Unpack[RunOptions]
 ) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
     """Run `command` on all `hosts` and give each outcome as soon as it is there.
 
@@ -125,37 +110,22 @@ def stream(
     Leaving the block early ends the hosts that still run. A slow consumer holds nobody back. The arguments, and what
     is raised, are those of `fan_out`.
     """
-    run = checked_run(
-        hosts, command, user=user, fanout=fanout, timeout=timeout, connect_timeout=connect_timeout, deadline=deadline,
-        kill_after=kill_after, retries=retries, stdin=stdin, on_stop=on_stop, max_output=max_output, ssh=ssh,
-    )  # fmt: skip
+    check_names("stream", options, RunOptions)
+    run = checked_run(hosts, command, **options)
     return _outcomes(run)
 
 
 @asynccontextmanager
 async def _outcomes(run: Run) -> AsyncIterator[AsyncIterator[Outcome]]:
     await _load_engine()
-    from sshfan_async.delivery import outcomes
+    from sshfan_async.engine.results import outcomes
 
     async with outcomes(run) as delivered:
         yield delivered
 
 
 def events(
-    hosts: str | Target | Iterable[str | Target],
-    command: Command,
-    *,
-    user: str | None = None,
-    fanout: int | anyio.CapacityLimiter | None = 64,
-    timeout: float | None = None,
-    connect_timeout: float | None = 30.0,
-    deadline: float | None = None,
-    kill_after: float = 10.0,
-    retries: int = 2,
-    stdin: Input | None = None,
-    on_stop: Literal["leave", "kill", "always"] = "kill",
-    max_output: int | None = None,
-    ssh: Ssh = _SSH,
+    hosts: Hosts, command: Command, **options: Unpack[RunOptions]
 ) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
     """Run `command` on all `hosts` and give what happens as it happens: `HostStarted`, `HostPhase`, `HostOutput`.
 
@@ -167,58 +137,15 @@ def events(
     `timeout` and `deadline` stand still meanwhile. The outcomes keep the output too: `max_output=0` spares that.
     Leaving the block early ends the hosts that still run. The arguments, and what is raised, are those of `fan_out`.
     """
-    run = checked_run(
-        hosts, command, user=user, fanout=fanout, timeout=timeout, connect_timeout=connect_timeout, deadline=deadline,
-        kill_after=kill_after, retries=retries, stdin=stdin, on_stop=on_stop, max_output=max_output, ssh=ssh,
-    )  # fmt: skip
+    check_names("events", options, RunOptions)
+    run = checked_run(hosts, command, **options)
     return _happenings(run)
 
 
 @asynccontextmanager
 async def _happenings(run: Run) -> AsyncIterator[AsyncIterator[Event]]:
     await _load_engine()
-    from sshfan_async.delivery import happenings
+    from sshfan_async.engine.results import happenings
 
     async with happenings(run) as delivered:
         yield delivered
-
-
-def checked_run(
-    hosts: str | Target | Iterable[str | Target],
-    command: Command,
-    *,
-    user: str | None = None,
-    fanout: int | anyio.CapacityLimiter | None = 64,
-    timeout: float | None = None,
-    connect_timeout: float | None = 30.0,
-    deadline: float | None = None,
-    kill_after: float = 10.0,
-    retries: int = 2,
-    stdin: Input | None = None,
-    on_stop: str = "kill",
-    max_output: int | None = None,
-    ssh: Ssh = _SSH,
-) -> Run:
-    """Return the run that the arguments of `fan_out` describe, checked.
-
-    Raises:
-        InvalidTarget: a host, or `user`, cannot be used.
-        InvalidSetting: another argument cannot be used.
-
-    """
-    if not isinstance(ssh, Ssh):
-        raise InvalidSetting(f"ssh={ssh!r}: give Ssh(program=..., config_file=..., options=...)")
-    if on_stop not in tuple(OnStop):
-        raise InvalidSetting(f"on_stop={on_stop!r}: give 'leave', 'kill' or 'always'")
-    if user is not None:
-        Target("any", user=user)  # refuses an impossible name here, once for all
-    return Run(
-        targets=targets(hosts),
-        command=command_text(command),
-        user=user,
-        ssh=ssh,
-        clocks=Clocks(connect_timeout=connect_timeout, timeout=timeout, deadline=deadline, kill_after=kill_after),
-        limits=Limits(fanout=fanout, retries=retries, max_output=max_output),
-        stdin=check_input(stdin),
-        on_stop=OnStop(on_stop),
-    )

@@ -7,24 +7,22 @@ import threading
 import time
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
 
 from sshfan_async.api import fan_out
+from sshfan_async.engine.run import check_names
 from sshfan_async.errors import InvalidSetting, InvalidTarget
 from sshfan_async.outcome import Outcome, Status
+from sshfan_async.settings import UnaddressedOptions
 from sshfan_async.targets import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
     from concurrent.futures import Future
 
-    import anyio
-
     from sshfan_async.report import Report
-    from sshfan_async.settings import Ssh
-    from sshfan_async.stdin import Input
 
-__all__ = ["STATUS_FAIL", "STATUS_SUCC", "HostResult", "Options", "RunResult", "run"]
+__all__ = ["STATUS_FAIL", "STATUS_SUCC", "HostResult", "RunResult", "run"]
 
 STATUS_SUCC: Final = "success"
 STATUS_FAIL: Final = "fail"
@@ -49,29 +47,14 @@ class RunResult(TypedDict):
     result: dict[str, HostResult]
 
 
-class Options(TypedDict, total=False):
-    """The keyword options of `run()`, as `fan_out` has them."""
-
-    fanout: int | anyio.CapacityLimiter | None
-    timeout: float | None
-    connect_timeout: float | None
-    deadline: float | None
-    kill_after: float
-    retries: int
-    stdin: Input | None
-    on_stop: Literal["leave", "kill", "always"]
-    max_output: int | None
-    ssh: Ssh
-
-
-_DEFAULTS: Options = {"fanout": None, "connect_timeout": None, "on_stop": "leave"}
+_DEFAULTS: UnaddressedOptions = {"fanout": None, "connect_timeout": None, "on_stop": "leave"}
 
 
 def run(
     hostname: str | Target | Iterable[str | Target],
     command: str,
     user: str | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[UnaddressedOptions],
 ) -> RunResult:
     """Run `command` on each host and return when all have ended.
 
@@ -98,7 +81,7 @@ def run(
         InvalidTarget: `user` cannot be used.
 
     """
-    _check_names_of(options)
+    check_names("run", options, UnaddressedOptions)
     names = _names(hostname)
     refused: dict[str, str] = {}
     accepted: dict[str, Target] = {}
@@ -107,7 +90,7 @@ def run(
             accepted[name] = Target.parse(name)
         except InvalidTarget as error:
             refused[name] = str(error)
-    settings: Options = {**_DEFAULTS, **options}
+    settings: UnaddressedOptions = {**_DEFAULTS, **options}
     call = partial(fan_out, accepted.values(), command, user=None if user == "" else user, **settings)
     report = _call(call)
     return {
@@ -119,11 +102,11 @@ def run(
     }
 
 
-def _call(function: Callable[[], Awaitable[Report]]) -> Report:
+def _call(function: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
     """Await `function` on a loop of its own; Ctrl-C, however often, is raised when all hosts have been ended."""
     from concurrent.futures import CancelledError
 
-    from sshfan_async.running import standard_portal  # the engine: loaded when first needed
+    from sshfan_async.engine.loops import LoopThread
 
     interrupted = False
     answer: Future[Report] | None = None
@@ -141,8 +124,8 @@ def _call(function: Callable[[], Awaitable[Report]]) -> Report:
     if ours:
         signal.signal(signal.SIGINT, interrupt)
     try:
-        with standard_portal() as portal:
-            answer = portal.start_task_soon(function)
+        with LoopThread("sshfan run") as thread:
+            answer = thread.start(function)
             if interrupted:
                 answer.cancel()
             report = answer.result()
@@ -155,13 +138,6 @@ def _call(function: Callable[[], Awaitable[Report]]) -> Report:
     if interrupted:
         raise KeyboardInterrupt
     return report
-
-
-def _check_names_of(options: Options) -> None:
-    """Refuse what is no option here, where the message can name the function that was called."""
-    for name in options:
-        if name not in Options.__optional_keys__:
-            raise TypeError(f"run() got an unexpected keyword argument {name!r}")
 
 
 def _names(hostname: object) -> list[str]:

@@ -94,7 +94,7 @@ class Phases:
 
 
 class Stored(Protocol):
-    """Output that is not held in memory, as `sshfan_async.capture` keeps it."""
+    """Output that is not held in memory, as `sshfan_async.stdio.capture` keeps it."""
 
     def read(self) -> bytes:
         """Return all of it."""

@@ -1,4 +1,4 @@
-"""Frozen settings of a run: `Ssh`, `Clocks`, `Limits`, each checked once, when made; and `Run`, all together."""
+"""The frozen settings of a run: `Ssh`, `Clocks`, `Limits`. Each checks itself when it is made."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias, TypedDict
 
 from sshfan_async.errors import InvalidSetting
 
 if TYPE_CHECKING:
     import anyio
 
-    from sshfan_async.stdin import Input
-    from sshfan_async.targets import Target
-
 __all__ = [
     "MOST_SECONDS",
     "Clocks",
     "Command",
+    "CommandOptions",
+    "Input",
     "Limits",
     "OnStop",
     "OptionValue",
-    "Run",
+    "RunOptions",
     "Ssh",
+    "UnaddressedOptions",
     "command_text",
     "option_texts",
 ]
@@ -37,6 +37,9 @@ OptionValue: TypeAlias = str | int | bool | Sequence[str]
 
 Command: TypeAlias = str | Sequence[str]
 """Text for the remote shell as it is, or a sequence of arguments that is quoted for it."""
+
+Input: TypeAlias = bytes | bytearray | memoryview | str | BinaryIO
+"""What `stdin=` takes: bytes, text (sent as UTF-8), or a binary file, read from its position to its end."""
 
 MOST_SECONDS = 2**31 - 1
 """Of a clock: ssh takes no longer ConnectTimeout (misc.c: convtime), and an int may be too large for a float."""
@@ -186,6 +189,32 @@ class Limits:
             _check_count("max_output", self.max_output, least=0)
 
 
+class CommandOptions(TypedDict, total=False):
+    """The keyword options of one command on the hosts of a fleet, as `Fleet.run` has them."""
+
+    timeout: float | None
+    deadline: float | None
+    kill_after: float
+    stdin: Input | None
+    on_stop: Literal["leave", "kill", "always"]
+    max_output: int | None
+
+
+class UnaddressedOptions(CommandOptions, total=False):
+    """The keyword options of `run()`: all of `fan_out` but `user`, which `run` takes by position too."""
+
+    fanout: int | anyio.CapacityLimiter | None
+    connect_timeout: float | None
+    retries: int
+    ssh: Ssh
+
+
+class RunOptions(UnaddressedOptions, total=False):
+    """The keyword options of `fan_out`, `stream` and `events`."""
+
+    user: str | None
+
+
 def command_text(command: Command) -> str:
     """Return `command` as the one text that the remote shell gets.
 
@@ -208,21 +237,6 @@ def command_text(command: Command) -> str:
     except UnicodeEncodeError as error:
         raise InvalidSetting(f"the command cannot be encoded: {error}") from None
     return text
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """All that a supervisor needs to know; made by `sshfan_async.api`, which has checked it."""
-
-    targets: Mapping[Target, str]
-    """Every target with its name as the caller gave it, in order."""
-    command: str
-    user: str | None
-    ssh: Ssh
-    clocks: Clocks
-    limits: Limits
-    stdin: Input | None
-    on_stop: OnStop
 
 
 def _is_limiter(value: object) -> bool:

@@ -162,9 +162,9 @@ def test_another_loop_than_asyncio_s_is_told_what_to_do(
     monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any], loaded: bool
 ) -> None:
     if loaded:
-        importlib.import_module("sshfan_async.delivery")
+        importlib.import_module("sshfan_async.engine.results")
     else:
-        monkeypatch.delitem(sys.modules, "sshfan_async.delivery", raising=False)
+        monkeypatch.delitem(sys.modules, "sshfan_async.engine.results", raising=False)
     started = call("web1", "true")  # its first step, as trio or anybody else takes it
     with pytest.raises(RuntimeError, match=r"^sshfan_async runs on asyncio: from trio, call run\(\) in a thread$"):
         started.send(None)

@@ -70,7 +70,7 @@ async def test_deadline_before_timeout_is_the_one_named(fleet: SshdFleet) -> Non
 
 
 async def test_deadline_ends_the_wait_for_another_try(fleet: SshdFleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sshfan_async.supervisor._BACK_OFF", 30)
+    monkeypatch.setattr("sshfan_async.engine.pacing._BACK_OFF", 30)
     with listening(lambda number, connection: None) as listener:
         fleet.add_host("drops", options={"Port": str(listener.port)})
         began = time.monotonic()

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 from processes import PATIENCE, children, descriptors, is_running, session, state, until
 
-from sshfan_async.capture import Store
-from sshfan_async.child import Child, ask_client
-from sshfan_async.logpipe import LogPipes
-from sshfan_async.readers import Readers
-from sshfan_async.sshlog import SshLog, Style
+from sshfan_async.process.child import Child
+from sshfan_async.process.client import ask_version
+from sshfan_async.process.log_pipe import LogPipes
+from sshfan_async.process.readers import Readers
+from sshfan_async.sshlog.lines import LogStyle
+from sshfan_async.sshlog.log import SshLog
+from sshfan_async.stdio.capture import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 class Deaf:
     follows = False
 
-    def progressed(self) -> None:
+    def progressed(self, ssh_log: SshLog) -> None:
         pass
 
     def wrote(self, stream: str, data: bytes) -> None:
@@ -35,11 +37,11 @@ class Deaf:
 
 async def start(*argv: str) -> Child:
     executable = shutil.which(argv[0])
-    child = Child.begin(
+    child = Child.spawn(
         argv[0] if executable is None else executable,
         argv,
         os.environb,
-        log=SshLog(Style.LOGVERBOSE),
+        ssh_log=SshLog(LogStyle.LOGVERBOSE),
         log_pipe=LogPipes().open(),
         readers=Readers(asyncio.get_running_loop()),
         null=asyncio.subprocess.DEVNULL,
@@ -49,7 +51,7 @@ async def start(*argv: str) -> Child:
         max_output=None,
         listener=Deaf(),
     )
-    await child.made()
+    await child.started()
     return child
 
 
@@ -228,7 +230,7 @@ async def test_child_whose_making_is_cancelled_is_ended(all_of_them: bool) -> No
 
 
 async def test_version_of_this_machines_ssh() -> None:
-    version = (await ask_client("ssh", PATIENCE)).version
+    version = (await ask_version("ssh", PATIENCE)).version
     assert version is not None
     assert version >= (7, 0)
 
@@ -236,18 +238,18 @@ async def test_version_of_this_machines_ssh() -> None:
 async def test_program_that_does_not_answer_is_a_stand_in_and_ends(tmp_path: Path) -> None:
     program = script(tmp_path, "sleep 30 & wait")
     began = time.monotonic()
-    assert (await ask_client(program, 0.2)).version is None
+    assert (await ask_version(program, 0.2)).version is None
     assert time.monotonic() - began < 2
 
 
 async def test_program_that_says_something_else_is_a_stand_in(tmp_path: Path) -> None:
-    assert (await ask_client(script(tmp_path, "echo 'plink: Release 0.78'"), PATIENCE)).version is None
+    assert (await ask_version(script(tmp_path, "echo 'plink: Release 0.78'"), PATIENCE)).version is None
 
 
 async def test_version_is_asked_without_waiting_for_who_holds_the_pipe(tmp_path: Path) -> None:
     program = script(tmp_path, "sleep 5 & echo OpenSSH_9.9p1")
     began = time.monotonic()
-    assert (await ask_client(program, PATIENCE)).version == (9, 9)
+    assert (await ask_version(program, PATIENCE)).version == (9, 9)
     assert time.monotonic() - began < 2
 
 
@@ -255,7 +257,7 @@ async def test_cancelled_question_leaves_no_child(tmp_path: Path) -> None:
     program = script(tmp_path, "exec sleep 30")
     before, open_before = children(), descriptors()
     for turns in range(12):
-        asking = asyncio.create_task(ask_client(program, PATIENCE))
+        asking = asyncio.create_task(ask_version(program, PATIENCE))
         for _ in range(turns):
             await asyncio.sleep(0)
         asking.cancel()

@@ -10,7 +10,7 @@ import threading
 import anyio
 import pytest
 
-from sshfan_async.descriptors import DescriptorBudget, enlarge_table
+from sshfan_async.process.descriptors import DescriptorBudget, enlarge_table
 
 
 async def settle() -> None:
@@ -139,7 +139,7 @@ async def test_waiter_whose_loop_was_closed_is_passed_over() -> None:
 # In a process of its own: a table never shrinks.
 GROWN = """
 import anyio, os, resource, sys
-from sshfan_async.descriptors import enlarge_table
+from sshfan_async.process.descriptors import enlarge_table
 
 def size():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("FDSize:"))

@@ -34,7 +34,7 @@ from sshfan_async import (
     SyncFleet,
     Target,
 )
-from sshfan_async.fleet.tasks import completed
+from sshfan_async.process.uncancelled import complete
 from sshfan_async.testing import SshdFleet
 
 if TYPE_CHECKING:
@@ -243,8 +243,8 @@ async def test_output_beyond_the_memory_goes_to_a_file_and_reads_the_same(stock_
 async def test_more_commands_than_sessions_wait_their_turn(stock_fleet: SshdFleet) -> None:
     async with Fleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh) as fleet:
         reports = await asyncio.gather(*(fleet.run(f"echo {number}") for number in range(60)))
-        (link,) = fleet._engine._links.values()
-        assert link._room == 10  # no close was so late that it made the host seem smaller
+        (link,) = fleet._pool._hosts.values()
+        assert link.sessions._room == 10  # no close was so late that it made the host seem smaller
     assert [report.outcomes[0].stdout for report in reports] == [b"%d\n" % number for number in range(60)]
 
 
@@ -363,8 +363,8 @@ async def test_command_that_cannot_be_sent_is_refused(stock_fleet: SshdFleet) ->
 
 def spare_is_open(fleet: Fleet) -> bool:
     """Whether the only host has opened a session for the next command."""
-    (link,) = fleet._engine._links.values()
-    return link._spare is not None and link._spare._channel.is_open
+    (link,) = fleet._pool._hosts.values()
+    return link.sessions._spare is not None and link.sessions._spare._channel.is_open
 
 
 @contextlib.contextmanager
@@ -390,7 +390,7 @@ async def test_command_is_sent_without_a_wait_for_its_session(own_server: SshdFl
 async def test_session_of_long_ago_is_closed_and_no_command_is_sent_in_it(
     own_server: SshdFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sshfan_async.fleet.spare._FRESH", 0.05)
+    monkeypatch.setattr("sshfan_async.fleet.sessions._SPARE_LIFETIME", 0.05)
     async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
         await processes.until(lambda: spare_is_open(fleet), "the session")
         await processes.until(lambda: not spare_is_open(fleet), "the session closed")
@@ -404,7 +404,7 @@ async def test_session_is_not_used_where_the_loop_was_blocked_beyond_its_time(
     own_server: SshdFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command is submitted in the third turn of the loop, before the session's timer."""
-    monkeypatch.setattr("sshfan_async.fleet.spare._FRESH", 0.2)
+    monkeypatch.setattr("sshfan_async.fleet.sessions._SPARE_LIFETIME", 0.2)
     async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
         await processes.until(lambda: spare_is_open(fleet), "the session")
         with frozen(own_server):
@@ -421,8 +421,8 @@ async def test_only_session_of_a_host_is_not_asked_for_twice(own_server: SshdFle
         await processes.until(lambda: spare_is_open(fleet), "the session")
         running = asyncio.create_task(fleet.run("exec sleep 60"))
         await processes.until(lambda: "Starting session: command" in own_server.sshd_log(), "the command")
-        (link,) = fleet._engine._links.values()
-        assert link._spare is None
+        (link,) = fleet._pool._hosts.values()
+        assert link.sessions._spare is None
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
@@ -446,7 +446,7 @@ async def test_session_that_is_lost_with_its_connection_is_not_used(own_server: 
 async def test_session_is_not_used_once_its_connection_is_known_to_be_closed(own_server: SshdFleet) -> None:
     async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
         await processes.until(lambda: spare_is_open(fleet), "the session")
-        (link,) = fleet._engine._links.values()
+        (link,) = fleet._pool._hosts.values()
         assert link._connection is not None
         link._connection.close()
         (outcome,) = await fleet.run("true")
@@ -477,7 +477,7 @@ async def test_any_mix_of_commands_gives_each_its_outcome(
     few_sessions: SshdFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Commands that end by themselves, at their clocks, or with their callers, more at once than the host takes."""
-    monkeypatch.setattr("sshfan_async.fleet.spare._FRESH", 0.02)
+    monkeypatch.setattr("sshfan_async.fleet.sessions._SPARE_LIFETIME", 0.02)
     chance, complaints = random.Random(7), []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
 
@@ -497,9 +497,9 @@ async def test_any_mix_of_commands_gives_each_its_outcome(
         async with asyncio.TaskGroup() as group:
             for _ in range(8):
                 group.create_task(work(fleet))
-        (link,) = fleet._engine._links.values()
-        await processes.until(lambda: link._active == 0, "every place free again")
-        assert not link._opening
+        (link,) = fleet._pool._hosts.values()
+        await processes.until(lambda: link.sessions._active == 0, "every place free again")
+        assert not link.sessions._opening
         assert fleet.status.outcomes[0].attempts == 1
     assert complaints == []
 
@@ -559,7 +559,7 @@ async def test_leaving_the_fleet_ends_its_runs(stock_fleet: SshdFleet) -> None:
 
 async def test_refused_signal_is_told_and_the_next_command_is_wrapped(stock_fleet: SshdFleet) -> None:
     async with Fleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh) as fleet:
-        (link,) = fleet._engine._links.values()
+        (link,) = fleet._pool._hosts.values()
         if link.takes_signals:
             pytest.skip("this sshd signals root's sessions too")
         link.takes_signals = True  # as a wrong guess would have it
@@ -666,7 +666,7 @@ async def test_scope_that_is_cancelled_tells_the_fleet_once(stock_fleet: SshdFle
         asyncio.get_running_loop().call_later(0.1, ended.set)
 
     with anyio.move_on_after(0) as scope:
-        await completed(ended.wait(), on_cancel=tell)
+        await complete(ended.wait(), on_cancel=tell)
     assert scope.cancelled_caught
     assert told == [1]
 

@@ -3,65 +3,65 @@ from __future__ import annotations
 import math
 import time
 
-from sshfan_async.flow import Flow
+from sshfan_async.engine.flow import Flow
 
 
 class Member:
     def __init__(self) -> None:
         self.told: list[str] = []
-        self.held_since: float | None = None
+        self.paused_since: float | None = None
 
-    def hold(self) -> None:
-        self.told.append("hold")
+    def pause(self) -> None:
+        self.told.append("pause")
 
-    def release(self, held_since: float) -> None:
-        self.told.append("release")
-        self.held_since = held_since
+    def resume(self, paused_since: float) -> None:
+        self.told.append("resume")
+        self.paused_since = paused_since
 
 
-def test_all_members_are_held_and_released_once() -> None:
+def test_all_members_are_paused_and_resumed_once() -> None:
     flow = Flow(deadline=math.inf, followed=True)
     members = [Member(), Member()]
     for member in members:
-        flow.join(member)
-    flow.hold()
-    flow.hold()
-    flow.release()
-    flow.release()
-    assert [member.told for member in members] == [["hold", "release"]] * 2
+        flow.add(member)
+    flow.pause()
+    flow.pause()
+    flow.resume()
+    flow.resume()
+    assert [member.told for member in members] == [["pause", "resume"]] * 2
 
 
-def test_who_joins_while_all_are_held_is_held() -> None:
+def test_member_added_while_all_are_paused_is_paused() -> None:
     flow = Flow(deadline=math.inf, followed=True)
-    flow.hold()
+    flow.pause()
     member = Member()
-    flow.join(member)
-    flow.release()
-    assert member.told == ["hold", "release"]
+    flow.add(member)
+    flow.resume()
+    assert member.told == ["pause", "resume"]
 
 
-def test_who_has_left_is_told_no_more() -> None:
+def test_removed_member_is_left_alone() -> None:
     flow = Flow(deadline=math.inf, followed=True)
     member = Member()
-    flow.join(member)
-    flow.hold()
-    flow.leave(member)
-    flow.release()
-    flow.leave(member)
-    assert member.told == ["hold"]
+    flow.add(member)
+    flow.pause()
+    flow.remove(member)
+    flow.resume()
+    flow.remove(member)
+    assert member.told == ["pause"]
 
 
-def test_deadline_moves_by_the_time_that_all_were_held() -> None:
+def test_deadline_moves_by_the_time_of_the_pause() -> None:
     began = time.monotonic()
     flow = Flow(deadline=began + 10, followed=True)
     member = Member()
-    flow.join(member)
-    flow.hold()
-    held_since = flow.held_since
-    while time.monotonic() == held_since:
+    flow.add(member)
+    flow.pause()
+    paused_since = flow.paused_since
+    while time.monotonic() == paused_since:
         pass
-    flow.release()
-    assert held_since is not None
-    assert member.held_since == held_since
-    assert began + 10 < flow.deadline <= began + 10 + time.monotonic() - held_since
-    assert flow.held_since is None
+    flow.resume()
+    assert paused_since is not None
+    assert member.paused_since == paused_since
+    assert began + 10 < flow.deadline <= began + 10 + time.monotonic() - paused_since
+    assert flow.paused_since is None

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sshfan_async import InvalidSetting, Ssh, Target
-from sshfan_async.launch import Client, common_argv, ssh_environment, target_argv
+from sshfan_async.process.argv import common_argv, ssh_environment, target_argv
+from sshfan_async.process.client import Client
 from sshfan_async.settings import command_text
-from sshfan_async.sshlog import Style
+from sshfan_async.sshlog.lines import LogStyle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,19 +28,19 @@ def argv(target: Target, *, user: str | None = None, ssh: Ssh | None = None, cli
 @pytest.mark.parametrize(
     ("banner", "version", "style"),
     [
-        ("OpenSSH_9.2p1 Debian-2+deb12u3, OpenSSL 3.0.15 3 Sep 2024\n", (9, 2), Style.LOGVERBOSE),
-        ("OpenSSH_for_Windows_8.1p1, LibreSSL 3.0.2\n", (8, 1), Style.DEBUG1),
-        ("OpenSSH_8.5p1, OpenSSL 1.1.1k\n", (8, 5), Style.LOGVERBOSE),
-        ("OpenSSH_8.4p1 Debian-5, OpenSSL 1.1.1k\n", (8, 4), Style.DEBUG1),
-        ("OpenSSH_10.0p2 Debian-7, OpenSSL 3.5.1\n", (10, 0), Style.LOGVERBOSE),
-        ("Dropbear v2022.83\n", None, Style.DEBUG1),
-        ("", None, Style.DEBUG1),
+        ("OpenSSH_9.2p1 Debian-2+deb12u3, OpenSSL 3.0.15 3 Sep 2024\n", (9, 2), LogStyle.LOGVERBOSE),
+        ("OpenSSH_for_Windows_8.1p1, LibreSSL 3.0.2\n", (8, 1), LogStyle.DEBUG1),
+        ("OpenSSH_8.5p1, OpenSSL 1.1.1k\n", (8, 5), LogStyle.LOGVERBOSE),
+        ("OpenSSH_8.4p1 Debian-5, OpenSSL 1.1.1k\n", (8, 4), LogStyle.DEBUG1),
+        ("OpenSSH_10.0p2 Debian-7, OpenSSL 3.5.1\n", (10, 0), LogStyle.LOGVERBOSE),
+        ("Dropbear v2022.83\n", None, LogStyle.DEBUG1),
+        ("", None, LogStyle.DEBUG1),
     ],
 )
-def test_version_is_read_from_the_banner(banner: str, version: tuple[int, int] | None, style: Style) -> None:
+def test_version_is_read_from_the_banner(banner: str, version: tuple[int, int] | None, style: LogStyle) -> None:
     client = Client.from_banner(banner)
     assert client.version == version
-    assert client.style is style
+    assert client.log_style is style
 
 
 def test_options_that_a_client_does_not_know_are_not_given_to_it() -> None:

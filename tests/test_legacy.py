@@ -25,10 +25,10 @@ from sshfan_async import (
     Ssh,
     Target,
     fan_out,
-    legacy,
     nodes,
     run,
 )
+from sshfan_async.settings import RunOptions, UnaddressedOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -288,8 +288,8 @@ def test_unknown_option_is_refused(name: str) -> None:
 def test_options_are_those_of_fan_out() -> None:
     parameters = inspect.signature(fan_out).parameters.values()
     theirs = {each.name: each.annotation for each in parameters if each.kind is each.KEYWORD_ONLY}
-    ours = {name: each.__forward_arg__ for name, each in legacy.Options.__annotations__.items()}
-    assert {"user": "str | None", **ours} == theirs
+    assert {name: each.__forward_arg__ for name, each in RunOptions.__annotations__.items()} == theirs
+    assert {"user", *UnaddressedOptions.__optional_keys__} == set(theirs)
 
 
 # Ctrl-C

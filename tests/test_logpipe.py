@@ -11,7 +11,7 @@ import pytest
 from processes import descriptors
 
 import sshfan_async
-from sshfan_async.logpipe import LogPipes
+from sshfan_async.process.log_pipe import LogPipes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,7 @@ def test_service_that_gave_up_root_can_still_be_written_to(tmp_path: Path) -> No
     # Such a process is not dumpable, and its /proc/PID/fd belongs to root (proc(5), PR_SET_DUMPABLE).
     script = """
 import os, subprocess
-from sshfan_async.logpipe import LogPipes
+from sshfan_async.process.log_pipe import LogPipes
 os.setgid(65534); os.setuid(65534)
 pipes = LogPipes()
 pipe = pipes.open()

@@ -240,7 +240,7 @@ async def test_no_common_algorithm_is_dropped(fleet: SshdFleet) -> None:
 async def test_hosts_behind_one_busy_sshd_all_end_ok(
     monkeypatch: pytest.MonkeyPatch, maxstartups: str, hosts: int, retries: int
 ) -> None:
-    monkeypatch.setattr("sshfan_async.spawning._REST", 0.0)  # as where CPUs are idle: all connect at once
+    monkeypatch.setattr("sshfan_async.process.spawn_gate._PAUSE", 0.0)  # as where CPUs are idle: all connect at once
     with SshdFleet(hosts, sshd_options={**CHEAP, "MaxStartups": maxstartups}) as fleet:
         report = await fan_out(fleet.hosts, "echo ran", ssh=fleet.ssh, retries=retries)
     assert report.ok, [(outcome.host, outcome.attempts, outcome.reason) for outcome in report.not_ok]

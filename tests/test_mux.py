@@ -15,15 +15,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sshfan_async import Target
-from sshfan_async.launch import Client, common_argv, master_argv
-from sshfan_async.mux import Channel, Connection, MuxError, open_connection
-from sshfan_async.mux.channel import WINDOW
+from sshfan_async.mux.channel import WINDOW, Channel
+from sshfan_async.mux.connection import Connection, open_connection
+from sshfan_async.mux.wire import MuxError
+from sshfan_async.process.argv import common_argv, master_argv
+from sshfan_async.process.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from sshfan_async.events import Stream
+    from sshfan_async.event import Stream
     from sshfan_async.testing import SshdFleet
     from sshfan_async.testing.pytest_plugin import SshdFleetFactory
 
@@ -193,14 +195,14 @@ async def test_session_beyond_the_hosts_limit_is_refused_and_the_others_go_on(
 async def test_reader_that_takes_nothing_holds_the_host_back(connection: Connection) -> None:
     session = Session("head -c 20000000 /dev/zero; echo written >&2")
     session.channel = connection.open_channel(session)
-    session.channel.hold()
+    session.channel.pause()
     await session.begun.wait()
     while len(session.out) < WINDOW:
         await asyncio.sleep(0)
     await run(connection, "true")  # what was on its way has come by now
     assert len(session.out) == WINDOW
     assert session.err == b""
-    session.channel.release()
+    session.channel.resume()
     await session.done
     assert len(session.out) == 20_000_000
 
@@ -346,7 +348,7 @@ async def test_malformed_message_ends_the_connection_with_its_reason(tmp_path: P
         connection = await open_connection(path)
         session = Session("true")
         session.channel = connection.open_channel(session)
-        session.channel.hold()
+        session.channel.pause()
         reason = await connection.closed
         assert said in reason
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sshfan_async.pacing import Pacer, Passage
+from sshfan_async.engine.pacing import Pacer, Passage
 
 PEER = "10.0.0.1 port 22"
 

@@ -91,7 +91,7 @@ def test_configured_structlog_is_used_as_it_is() -> None:
 async def test_retry_is_a_warning_with_its_reason(
     fleet: SshdFleet, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sshfan_async.supervisor._BACK_OFF", 0.001)
+    monkeypatch.setattr("sshfan_async.engine.pacing._BACK_OFF", 0.001)
     with listening(hang_up) as listener:
         fleet.add_host("drops", options={"Port": str(listener.port)})
         await fan_out("drops", "true", retries=1, ssh=fleet.ssh)

@@ -11,9 +11,11 @@ import pytest
 import uvloop
 from processes import descriptors, until, wait_until
 
-from sshfan_async.events import Event, HostFinished
-from sshfan_async.running import Running, standard_portal
-from sshfan_async.settings import Clocks, Limits, OnStop, Run
+from sshfan_async.engine.loops import LoopThread
+from sshfan_async.engine.run import Run
+from sshfan_async.engine.run_task import RunTask
+from sshfan_async.event import Event, HostFinished
+from sshfan_async.settings import Clocks, Limits, OnStop
 from sshfan_async.targets import targets
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ async def outcomes_of(run: Run) -> list[str]:
         if isinstance(event, HostFinished):
             ended.append(event.outcome.host)
 
-    async with Running(run, emit) as running:
+    async with RunTask(run, emit) as running:
         await running.finished()
     return ended
 
@@ -87,13 +89,13 @@ def test_run_is_on_a_standard_loop_of_its_own_under_uvloop(
     wait_until(lambda: threads >= set(threading.enumerate()), "the thread to be gone")
 
 
-def test_portal_has_a_standard_loop_whatever_policy_is_in_force() -> None:
+def test_thread_has_a_standard_loop_whatever_policy_is_in_force() -> None:
     async def loop() -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
 
     async def inside_uvloop() -> asyncio.AbstractEventLoop:
-        with standard_portal() as portal:
-            return portal.call(loop)
+        with LoopThread("test") as thread:
+            return await asyncio.wrap_future(thread.start(loop))
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert isinstance(runner.run(inside_uvloop()), asyncio.SelectorEventLoop)
@@ -105,7 +107,7 @@ def test_failure_of_the_engine_itself_is_raised(
     def broken(*arguments: Any, **options: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("sshfan_async.attempt.target_argv", broken)
+    monkeypatch.setattr("sshfan_async.engine.attempt.target_argv", broken)
     with asyncio.Runner(loop_factory=new_loop) as runner, pytest.raises(ExceptionGroup) as caught:
         runner.run(outcomes_of(a_run(stand_in("exit 0"), "web1")))
     assert caught.value.subgroup(ZeroDivisionError) is not None
@@ -115,7 +117,7 @@ def test_exception_of_the_body_wins(stand_in: Callable[..., Ssh], new_loop: NewL
     async def main() -> None:
         before = descriptors()
         try:
-            async with Running(a_run(stand_in("exec sleep 60"), "web1"), lambda event: None):
+            async with RunTask(a_run(stand_in("exec sleep 60"), "web1"), lambda event: None):
                 raise KeyError("body")
         finally:
             assert descriptors().keys() == before.keys()

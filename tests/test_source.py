@@ -13,8 +13,8 @@ import pytest
 from processes import descriptors, until
 
 from sshfan_async import Fleet, Status, fan_out
-from sshfan_async.source import _File, open_source
-from sshfan_async.stdin import check_input
+from sshfan_async.stdio.source import _File, open_source
+from sshfan_async.stdio.stdin import check_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

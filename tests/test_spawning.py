@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from sshfan_async.spawning import SpawnGate, spawn_gate
+from sshfan_async.process.spawn_gate import SpawnGate, spawn_gate
 
 STALL = 0.03
 
@@ -95,7 +95,7 @@ async def test_whoever_made_the_child_goes_on_while_the_others_rest() -> None:
 
 async def test_after_a_quick_spawn_the_next_one_comes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     gate = SpawnGate()
-    monkeypatch.setattr("sshfan_async.spawning._NOTABLE", 60.0)
+    monkeypatch.setattr("sshfan_async.process.spawn_gate._SLOW", 60.0)
     async with gate:
         pass
     turn = asyncio.ensure_future(gate.alone.acquire())

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from processes import until
 
-from sshfan_async import spool as spool_module
-from sshfan_async.spool import Spool, open_spool
+from sshfan_async.stdio import spool as spool_module
+from sshfan_async.stdio.spool import Spool, open_spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

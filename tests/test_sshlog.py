@@ -16,9 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sshfan_async.outcome import Phase, Phases, Status
-from sshfan_async.sshlog import Ending, SshLog, Stamps, Style, phases, strip_diagnostics
+from sshfan_async.sshlog.diagnostics import strip_diagnostics
+from sshfan_async.sshlog.lines import LogStyle
+from sshfan_async.sshlog.log import SshLog
+from sshfan_async.sshlog.stamps import Stamps, phases
+from sshfan_async.sshlog.verdict import Verdict
 
-DEBUG1, LOGVERBOSE = Style.DEBUG1, Style.LOGVERBOSE
+DEBUG1, LOGVERBOSE = LogStyle.DEBUG1, LogStyle.LOGVERBOSE
 
 
 def rows() -> list:
@@ -62,7 +66,7 @@ def crlf(*lines: str) -> bytes:
     return "".join(f"{line}\r\n" for line in lines).encode()
 
 
-def end(log: bytes, returncode: int, stderr: bytes = b"", *, style: Style = DEBUG1, **options) -> Ending:
+def end(log: bytes, returncode: int, stderr: bytes = b"", *, style: LogStyle = DEBUG1, **options) -> Verdict:
     state = SshLog(style, **options)
     state.feed(log, 1.0)
     return state.end(returncode, stderr)
@@ -87,7 +91,7 @@ EXIT_SIGNAL = "debug1: client_input_channel_req: channel 0 rtype exit-signal rep
 
 @every_row
 def test_corpus_row_ends_as_it_truly_did(row: dict):
-    ending = end(row["log"], row["returncode"], row["stderr"], style=Style(row["style"]), real=True)
+    ending = end(row["log"], row["returncode"], row["stderr"], style=LogStyle(row["style"]), real=True)
     assert (ending.status, ending.sent, ending.exit_code) == expected(row)
     assert ending.status is Status.OK or 0 < len(ending.reason) <= 300
     assert ending.reason.isprintable()
@@ -95,7 +99,7 @@ def test_corpus_row_ends_as_it_truly_did(row: dict):
 
 @every_row
 def test_corpus_row_byte_by_byte_ends_the_same(row: dict):
-    whole, bytewise = SshLog(Style(row["style"])), SshLog(Style(row["style"]))
+    whole, bytewise = SshLog(LogStyle(row["style"])), SshLog(LogStyle(row["style"]))
     whole.feed(row["log"], 1.0)
     for at in range(len(row["log"])):
         bytewise.feed(row["log"][at : at + 1], 1.0)
@@ -106,7 +110,7 @@ def test_corpus_row_byte_by_byte_ends_the_same(row: dict):
 
 @every_row
 def test_corpus_row_phases_add_up(row: dict):
-    state, now = SshLog(Style(row["style"]), real=True), 100.0
+    state, now = SshLog(LogStyle(row["style"]), real=True), 100.0
     for line in row["log"].splitlines(keepends=True):
         now += 0.125
         state.feed(line, now)
@@ -124,7 +128,7 @@ def test_corpus_row_phases_add_up(row: dict):
 def test_a_connection_dropped_in_passing_is_transient(case: str):
     for row in (param.values[0] for param in ROWS):
         if row["case"] == case:
-            ending = end(row["log"], row["returncode"], row["stderr"], style=Style(row["style"]))
+            ending = end(row["log"], row["returncode"], row["stderr"], style=LogStyle(row["style"]))
             assert ending.transient, (row["version"], row["style"])
 
 
@@ -135,7 +139,7 @@ def test_a_connection_dropped_in_passing_is_transient(case: str):
 def test_an_ending_that_stays_is_not_transient(case: str):
     for row in (param.values[0] for param in ROWS):
         if row["case"] == case:
-            ending = end(row["log"], row["returncode"], row["stderr"], style=Style(row["style"]))
+            ending = end(row["log"], row["returncode"], row["stderr"], style=LogStyle(row["style"]))
             assert not ending.transient, (row["version"], row["style"])
 
 
@@ -161,7 +165,7 @@ def test_an_ending_that_stays_is_not_transient(case: str):
 def test_reasons_are_in_the_words_of_ssh(case: str, reason: str):
     for row in (param.values[0] for param in ROWS):
         if row["case"] == case:
-            assert end(row["log"], row["returncode"], row["stderr"], style=Style(row["style"])).reason == reason
+            assert end(row["log"], row["returncode"], row["stderr"], style=LogStyle(row["style"])).reason == reason
 
 
 def test_a_dropped_connection_quotes_what_the_host_said():
@@ -454,7 +458,7 @@ def test_too_few_resources_here_are_local_and_transient(error: str):
 
 @every_row
 def test_corpus_row_feed_tells_of_each_new_peer_and_of_the_sent_command(row: dict):
-    state, known = SshLog(Style(row["style"]), real=True), (None, None)
+    state, known = SshLog(LogStyle(row["style"]), real=True), (None, None)
     for line in row["log"].splitlines(keepends=True):
         news = state.feed(line, 1.0)
         seen = state.peer, state.sent_at
@@ -539,7 +543,7 @@ def test_openssh_without_a_log_never_ran_a_command():
 
 # --- stderr ----------------------------------------------------------------------------------------------------
 
-LOST = Ending(status=Status.LOST, sent=True, phase=Phase.RUN)
+LOST = Verdict(status=Status.LOST, sent=True, phase=Phase.RUN)
 
 
 @pytest.mark.parametrize(
@@ -624,11 +628,11 @@ pieces = st.one_of(
     st.lists(pieces, max_size=30).map(b"".join),
     st.integers(-64, 255),
     st.binary(max_size=900),
-    st.sampled_from(Style),
+    st.sampled_from(LogStyle),
     st.data(),
 )
 def test_any_log_ends_in_one_honest_record_however_it_is_cut(
-    log: bytes, code: int, stderr: bytes, style: Style, data
+    log: bytes, code: int, stderr: bytes, style: LogStyle, data
 ):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=8)))
     whole, cut = SshLog(style), SshLog(style)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sshfan_async import InvalidSetting
-from sshfan_async.stdin import check_input
+from sshfan_async.stdio.stdin import check_input
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,11 +18,11 @@ from processes import descriptors, until
 
 import sshfan_async
 from sshfan_async import Outcome, Ssh, Status, fan_out
-from sshfan_async.api import checked_run
-from sshfan_async.descriptors import BUDGET
-from sshfan_async.events import Event, HostFinished
-from sshfan_async.logpipe import LogPipes
-from sshfan_async.supervisor import Supervisor
+from sshfan_async.engine.run import checked_run
+from sshfan_async.engine.supervisor import Supervisor
+from sshfan_async.event import Event, HostFinished
+from sshfan_async.process.descriptors import BUDGET
+from sshfan_async.process.log_pipe import LogPipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,7 +134,7 @@ async def test_passing_shortage_of_processes_is_tried_again(
     stand_in: Callable[..., Ssh], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ssh = await known(stand_in("exit 0"))
-    monkeypatch.setattr("sshfan_async.supervisor._BACK_OFF", 0.01)
+    monkeypatch.setattr("sshfan_async.engine.pacing._BACK_OFF", 0.01)
     failing(monkeypatch, errno.EAGAIN, lambda call: call in (1, 2))
     report = await fan_out(hosts(5), "true", ssh=ssh)
     assert report.ok
@@ -333,12 +333,12 @@ async def test_native_cancellation_at_any_turn_gives_one_outcome_each(stand_in: 
 async def test_stop_during_the_wait_for_another_try_keeps_the_last_attempt(
     fleet: SshdFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sshfan_async.supervisor._BACK_OFF", 30)
+    monkeypatch.setattr("sshfan_async.engine.pacing._BACK_OFF", 30)
     with listening(hang_up) as listener:
         fleet.add_host("drops", options={"Port": str(listener.port)})
         run = Watched(["drops"], fleet.ssh)
         running = asyncio.create_task(run.supervisor.run())
-        await until(lambda: any(host._resting for host in run.supervisor._hosts))
+        await until(lambda: any(host._backing_off for host in run.supervisor._hosts))
         run.supervisor.stop()
         await running
     (outcome,) = run.outcomes
@@ -353,7 +353,7 @@ async def test_log_by_fifo_tells_the_same_and_leaves_nothing(
 ) -> None:
     await known(fleet.ssh)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("sshfan_async.supervisor.LogPipes", lambda: LogPipes(anonymous=False))
+    monkeypatch.setattr("sshfan_async.engine.supervisor.LogPipes", lambda: LogPipes(anonymous=False))
     fleet.add_host("closed", options={"Port": "1"})
     before = descriptors()
     report = await fan_out(["node001", "node002", "closed"], "exit 3", ssh=fleet.ssh)
@@ -366,7 +366,7 @@ async def test_log_by_fifo_tells_the_same_and_leaves_nothing(
 
 async def test_old_style_log_tells_the_same(fleet: SshdFleet, monkeypatch: pytest.MonkeyPatch) -> None:
     # What a client before 8.5 is asked for: LogLevel=DEBUG1.
-    monkeypatch.setattr("sshfan_async.launch.Client.style", "debug1")
+    monkeypatch.setattr("sshfan_async.process.client.Client.log_style", "debug1")
     outcome = (await fan_out("node001", "echo own >&2; exit 3", ssh=fleet.ssh))["node001"]
     assert (outcome.status, outcome.exit_code, outcome.sent, outcome.stderr) == ("failed", 3, True, b"own\n")
 

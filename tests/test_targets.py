@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sshfan_async.errors import InvalidTarget
-from sshfan_async.targets import Target, nodes, targets
+from sshfan_async.nodesets import nodes
+from sshfan_async.targets import Target, targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -447,7 +448,7 @@ def test_nodes_names_exactly_the_hosts_that_the_ranges_spell(
 
 def test_groups_are_not_those_of_the_example_that_clustershell_installs() -> None:
     """It lies below `sys.prefix`, where Python has a place of its own."""
-    code = "from sshfan_async.targets import group_resolver; print(*group_resolver().filenames, sep='\\n')"
+    code = "from sshfan_async.nodesets import group_resolver; print(*group_resolver().filenames, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert "/etc/clustershell/groups.conf" in done.stdout.splitlines()
     assert not [path for path in done.stdout.splitlines() if path.startswith(f"{sys.prefix}/etc/")]
@@ -455,7 +456,7 @@ def test_groups_are_not_those_of_the_example_that_clustershell_installs() -> Non
 
 def test_clustershell_is_imported_only_to_expand_and_reads_the_users_groups(groups: Path) -> None:
     program = (
-        "import sys; from sshfan_async.targets import nodes; nodes('web1,ops@[::1]:22');"
+        "import sys; from sshfan_async.nodesets import nodes; nodes('web1,ops@[::1]:22');"
         "print('ClusterShell' in sys.modules, *nodes('@db'))"
     )
     printed = subprocess.run(

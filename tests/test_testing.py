@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sshfan_async.errors import FleetUnavailable, InvalidSetting, SshfanError
-from sshfan_async.testing import SshdFleet, keeper, server
+from sshfan_async.testing import SshdFleet, server, subreaper
 from sshfan_async.testing.configuration import Layout, sshd_config
 
 if TYPE_CHECKING:
@@ -222,8 +222,8 @@ def test_death_of_the_owner_by_sigkill_leaves_nothing(tmp_path: Path) -> None:
     with owner:
         assert owner.stdout is not None
         sshd = int(owner.stdout.readline())
-        keeper_pid = int(Path(f"/proc/{sshd}/stat").read_text().rpartition(")")[2].split()[1])
-        ended = os.pidfd_open(keeper_pid)
+        subreaper_pid = int(Path(f"/proc/{sshd}/stat").read_text().rpartition(")")[2].split()[1])
+        ended = os.pidfd_open(subreaper_pid)
         owner.kill()
     try:
         assert select.select([ended], [], [], 10)[0] == [ended]
@@ -237,7 +237,7 @@ def test_sshd_that_ends_by_itself_is_reported(temporary: Path) -> None:
     fleet = SshdFleet().__enter__()
     assert fleet._server is not None
     os.kill(fleet.sshd_pid, signal.SIGTERM)
-    fleet._server.keeper.wait(10)
+    fleet._server.subreaper.wait(10)
     with pytest.raises(SshfanError, match=r"did not end well.*Received signal 15"):
         fleet.__exit__(None, None, None)
     assert list(temporary.iterdir()) == []
@@ -391,30 +391,30 @@ def test_privilege_separation_directory_goes_with_the_last_fleet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "sshd"
-    monkeypatch.setattr(keeper, "PRIVSEP_DIRECTORY", str(path))
-    first, second = keeper.hold_privsep_directory(), keeper.hold_privsep_directory()
-    keeper.release_privsep_directory(first)
+    monkeypatch.setattr(subreaper, "PRIVSEP_DIRECTORY", str(path))
+    first, second = subreaper.hold_privsep_directory(), subreaper.hold_privsep_directory()
+    subreaper.release_privsep_directory(first)
     os.close(first)
     assert path.stat().st_mode & 0o777 == 0o755
-    keeper.release_privsep_directory(second)
+    subreaper.release_privsep_directory(second)
     os.close(second)
     assert not path.exists()
 
 
 def test_privilege_separation_directory_of_the_system_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "PRIVSEP_DIRECTORY", str(tmp_path))
-    held = keeper.hold_privsep_directory()
-    keeper.release_privsep_directory(held)
+    monkeypatch.setattr(subreaper, "PRIVSEP_DIRECTORY", str(tmp_path))
+    held = subreaper.hold_privsep_directory()
+    subreaper.release_privsep_directory(held)
     os.close(held)
     assert tmp_path.is_dir()
 
 
 @pytest.mark.skipif(shutil.which("ps") is None, reason="ps is not installed")
 def test_descendants_found_by_ps_do_not_include_ps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "parents_from_proc", keeper.parents_from_ps)
-    before = keeper.descendants()
+    monkeypatch.setattr(subreaper, "parents_from_proc", subreaper.parents_from_ps)
+    before = subreaper.descendants()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
-        assert keeper.descendants() - before == {child.pid}
+        assert subreaper.descendants() - before == {child.pid}
 
 
 # another account, in a mount namespace of its own: nothing of this machine's accounts is touched

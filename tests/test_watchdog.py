@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshfan_async import fan_out
+from sshfan_async.process.watchdog import Reports, new_secret, wrap
 from sshfan_async.settings import OnStop
-from sshfan_async.watchdog import Reports, new_secret, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,8 +14,8 @@ from benchmarks.contenders.loop import in_loop, standard_loop
 from benchmarks.harness.heartbeat import Heartbeat, resident
 from benchmarks.harness.measure import Figures, RunFailed
 from sshfan_async import Ssh, fan_out
-from sshfan_async.child import DESCRIPTORS
-from sshfan_async.descriptors import BUDGET
+from sshfan_async.process.child import DESCRIPTORS
+from sshfan_async.process.descriptors import BUDGET
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

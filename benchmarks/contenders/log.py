@@ -11,8 +11,9 @@ from unittest import mock
 from benchmarks.contenders.loop import standard_loop
 from benchmarks.harness.measure import Figures, RunFailed
 from benchmarks.harness.usage import Usage
-from sshfan_async import Ssh, fan_out, launch
-from sshfan_async.logpipe import LogPipes
+from sshfan_async import Ssh, fan_out
+from sshfan_async.process import argv as ssh_argv
+from sshfan_async.process.log_pipe import LogPipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,17 +47,17 @@ def fan_out_run(config: str, hosts: list[str], options: dict[str, str], log: boo
 @contextmanager
 def _without_log() -> Iterator[None]:
     def common_argv(*arguments: Any, **given: Any) -> tuple[str, ...]:
-        argv = launch.common_argv(*arguments, **given)
+        argv = ssh_argv.common_argv(*arguments, **given)
         return tuple(each for each in argv if not each.startswith(("-oLogVerbose", "-oLogLevel")))
 
     def target_argv(common: tuple[str, ...], *arguments: Any, **given: Any) -> list[str]:
-        argv = launch.target_argv(common, *arguments, **given)
+        argv = ssh_argv.target_argv(common, *arguments, **given)
         at = argv.index("-E")
         return argv[:at] + argv[at + 2 :]
 
     with (
-        mock.patch("sshfan_async.supervisor.common_argv", common_argv),
-        mock.patch("sshfan_async.attempt.target_argv", target_argv),
+        mock.patch("sshfan_async.engine.supervisor.common_argv", common_argv),
+        mock.patch("sshfan_async.engine.attempt.target_argv", target_argv),
     ):
         yield
 

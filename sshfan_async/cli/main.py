@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sshfan_async.cli import process
+from sshfan_async.cli.execution import own_process
 from sshfan_async.cli.output import OutputClosed, OutputFailed, output_error, say
 from sshfan_async.errors import FleetUnavailable, InvalidSetting, InvalidTarget, SshfanError
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _VERBS = {
-    "demo": "sshfan_async.cli.demo",
-    "shell": "sshfan_async.cli.shell",
-    "help": "sshfan_async.cli.help_command",
-    "--help": "sshfan_async.cli.help_command",
-    "-h": "sshfan_async.cli.help_command",
+    "demo": "sshfan_async.cli.verbs.demo",
+    "shell": "sshfan_async.cli.verbs.shell",
+    "help": "sshfan_async.cli.verbs.help",
+    "--help": "sshfan_async.cli.verbs.help",
+    "-h": "sshfan_async.cli.verbs.help",
 }
 """What may stand first on the line, and the module whose `command` it is."""
-_NO_VERB = "sshfan_async.cli.run_command"
+_NO_VERB = "sshfan_async.cli.verbs.run"
 
 _FAILED = 1
 _USAGE = 2
@@ -37,22 +37,22 @@ _BUG = 70
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` (by default the process's own) and return its exit code."""
-    process.open_standard_descriptors()
-    process.hear_of_children()
-    process.end_quickly()
+    own_process.open_standard_descriptors()
+    own_process.hear_of_children()
+    own_process.end_quickly()
     instruction = os.environ.get("_SSHFAN_COMPLETE")
     if instruction is not None:
-        code: int = import_module("sshfan_async.cli.completion").complete(instruction, _VERBS)
+        code: int = import_module("sshfan_async.cli.verbs.completion").complete(instruction, _VERBS)
         return code
     try:
         return _guarded(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except OutputClosed as closed:
-        process.discard_standard_output()
+        own_process.discard_standard_output()
         return 128 + closed.by
     except OutputFailed as error:
-        process.discard_standard_output()
+        own_process.discard_standard_output()
         say(f"sshfan: {error}")
         return _FAILED
 

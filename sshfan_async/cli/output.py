@@ -7,7 +7,7 @@ import os
 import select
 import signal
 
-from sshfan_async.cli.text import one_line
+from sshfan_async.escape import one_line
 
 __all__ = ["STDERR", "STDOUT", "OutputClosed", "OutputFailed", "output_error", "say", "write"]
 

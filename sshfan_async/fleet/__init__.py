@@ -1,13 +1,5 @@
-"""Warm fleets: open connections once, then run many commands over them.
+"""Warm fleets: connections opened once, and many commands over them. Private but for `Fleet` and `SyncFleet`.
 
-front, sync ──> engine ──> link (a host) ──> master (its ssh child) ──> mux ──> HostCommand (a command on a host)
-part: what both front doors share; home: the loop that the engine lives in; plan: the settings, checked
-keeper: the sockets' directory, and the end of every master when we are killed
+front.Fleet, sync.SyncFleet -> home.Home -> pool.Pool -> host.FleetHost -> master.Master, an ssh without a command
+run.FleetRun -> command.HostCommand -> sessions.Sessions -> a channel of `sshfan_async.mux`
 """
-
-from __future__ import annotations
-
-from sshfan_async.fleet.front import Fleet, Hosts
-from sshfan_async.fleet.sync import SyncFleet, SyncHosts
-
-__all__ = ["Fleet", "Hosts", "SyncFleet", "SyncHosts"]

@@ -1,34 +1,43 @@
-"""One command on one host, from its turn to its outcome."""
+"""One command on one host of a fleet, from its session to its outcome."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
-from sshfan_async.attempt import failed_here
-from sshfan_async.outcome import Outcome, Phase, Phases, Status
+from sshfan_async.engine.ended import (
+    Ended,
+    concluded,
+    connection_lost,
+    never_started,
+    remote_state,
+    stopped,
+    with_wrapper_note,
+)
+from sshfan_async.outcome import Phase, Phases, Status
+from sshfan_async.process.watchdog import Reports, kill_message
 from sshfan_async.settings import OnStop
-from sshfan_async.sshlog import Ending
-from sshfan_async.watchdog import Reports, kill_message
+from sshfan_async.sshlog.verdict import Verdict, exited
+from sshfan_async.stdio.capture import NOTHING, Capture
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
 
-    from sshfan_async.capture import Capture, Spilled, Store
-    from sshfan_async.events import Stream
-    from sshfan_async.fleet.link import Link
-    from sshfan_async.mux import Channel
-    from sshfan_async.outcome import Clock, Remote
-    from sshfan_async.settings import Run
-    from sshfan_async.source import Source
+    from sshfan_async.engine.ended import Cause
+    from sshfan_async.engine.run import Run
+    from sshfan_async.event import Stream
+    from sshfan_async.fleet.host import FleetHost
+    from sshfan_async.mux.channel import Channel
+    from sshfan_async.outcome import Clock, Outcome
+    from sshfan_async.stdio.capture import Nothing, Store
+    from sshfan_async.stdio.source import Source
 
-__all__ = ["Cause", "CommandRun", "HostCommand"]
-
-Cause: TypeAlias = "Clock | Literal['stop']"
+__all__ = ["CommandRun", "HostCommand"]
 
 _SLACK = 2.0
-"""Seconds for our word to get there, and for the answer, beyond the grace."""
+"""Seconds beyond the grace for a signal or kill request to arrive, and for the answer."""
 _CHUNK = 256 * 1024
 
 
@@ -41,30 +50,28 @@ class CommandRun(Protocol):
     store: Store
 
     def text(self, *, wrapped: bool) -> tuple[bytes, str | None]:
-        """Return what the login shell gets, and the secret of the wrapping."""
+        """Return what the login shell gets, and the secret of the watchdog, None without one."""
 
     def finish(self, command: HostCommand, outcome: Outcome) -> None:
         """A command has its outcome."""
 
 
 class HostCommand:
-    """The receiver of a channel: it waits, opens, runs, ends. It has exactly one outcome; its channel may outlive it.
+    """Waits for a session, sends the command, and receives what its channel reports. It has exactly one outcome.
 
-    A command that is to be ended gets TERM, and KILL after the grace: by the host where it is known to signal, else
-    by the watchdog around it (`sshfan_async.watchdog`).
+    To end a command, the host signals it, TERM and after the grace KILL, if it is known to do so; otherwise the
+    watchdog around the command does (`sshfan_async.process.watchdog`).
     """
 
     __slots__ = (
-        "_answered",
         "_attempts",
         "_cause",
         "_channel",
-        "_cut_short",
         "_ended",
         "_exit_code",
-        "_given",
+        "_host",
+        "_input_ended",
         "_input_failure",
-        "_link",
         "_refusal",
         "_reports",
         "_run",
@@ -72,14 +79,15 @@ class HostCommand:
         "_signal",
         "_started_at",
         "_stderr",
+        "_stdin_at",
         "_stdout",
         "_stopped_at",
         "_timer",
     )
 
-    def __init__(self, run: CommandRun, link: Link) -> None:
+    def __init__(self, run: CommandRun, host: FleetHost) -> None:
         self._run = run
-        self._link = link
+        self._host = host
         self._attempts = 0
         self._channel: Channel | None = None
         self._sent_at: float | None = None
@@ -90,84 +98,82 @@ class HostCommand:
         self._exit_code: int | None = None
         self._signal: str | None = None
         self._refusal = ""
-        self._answered = False
         self._reports: Reports | None = None
-        self._given = 0
-        self._cut_short = False
+        self._stdin_at = 0
+        self._input_ended = False
         """Whether the source has ended, or failed, before its size."""
         self._input_failure: OSError | None = None
-        self._stdout: Capture | None = None
-        self._stderr: Capture | None = None
+        self._stdout: Capture | Nothing = NOTHING
+        self._stderr: Capture | Nothing = NOTHING
         self._ended = False
 
     @property
     def has_ended(self) -> bool:
-        """Whether it has its outcome: then it is not to be sent."""
+        """Whether it has its outcome, so that it is not to be sent."""
         return self._ended
 
-    # towards its end
+    # ending it
 
     def begin(self, channel: Channel) -> None:
-        """Use `channel`, open or to be opened: the command has its place."""
+        """Use `channel`, open or to be opened."""
         self._attempts += 1
         self._channel = channel
         if channel.is_open:
             self._send()
 
-    def fail(self, ending: Ending, clock: Clock | None = None) -> None:
-        """End it before it was sent."""
+    def fail(self, verdict: Verdict, clock: Clock | None = None) -> None:
+        """End it without having sent it."""
         if not self._ended:
-            self._conclude(ending, clock=clock)
+            self._conclude(verdict, clock)
 
     def stop(self, cause: Cause) -> None:
-        """End it early: the remote command too, as far as `on_stop` says."""
+        """End it early; `on_stop` says whether the remote command is ended too."""
         if self._ended or self._cause is not None:
             return
         self._cause, self._stopped_at = cause, time.monotonic()
         if self._sent_at is None:
             if self._channel is None:
-                self._link.withdraw(self)
+                self._host.sessions.withdraw(self)
             self._conclude(self._stopped())
-        elif self._run.run.on_stop is OnStop.LEAVE or not self._told():
+        elif self._run.run.on_stop is OnStop.LEAVE or not self._request_end():
             self._give_up()
 
-    def _told(self) -> bool:
-        """Tell the host, or the watchdog there, to end the command; whether anybody can hear that."""
+    def _request_end(self) -> bool:
+        """Ask the host, or the watchdog there, to end the command; return False if neither can hear it."""
         assert self._channel is not None
         grace = self._run.run.clocks.kill_after
         if self._reports is None:
             self._channel.signal("TERM")
-            self._wait(grace, self._kill)
+            self._call_later(grace, self._kill)
             return True
-        source = self._run.source
-        if self._reports.watched is False or (source is not None and self._given < source.size):
+        if self._reports.watched is False or self._has_more_input():
             return False
-        word = kill_message(self._reports.secret)
-        if self._channel.write(word) < len(word):
+        request = kill_message(self._reports.secret)
+        if self._channel.write(request) < len(request):
             return False
-        self._wait(grace + _SLACK, self._give_up)
+        self._call_later(grace + _SLACK, self._give_up)
         return True
 
     def _kill(self) -> None:
         assert self._channel is not None
         self._channel.signal("KILL")
-        self._wait(_SLACK, self._give_up)
+        self._call_later(_SLACK, self._give_up)
 
     def _give_up(self) -> None:
         assert self._channel is not None
         self._channel.close()
         self._conclude(self._stopped())
 
-    def _wait(self, seconds: float, then: object) -> None:
+    def _call_later(self, seconds: float, function: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, then)  # type: ignore[arg-type]
+        self._timer = asyncio.get_running_loop().call_later(seconds, function)
 
-    # what the channel tells
+    # what the channel reports
 
     def opened(self) -> None:
-        """The session is there for the command."""
-        self._link.opened(self)
+        """The session is open."""
+        self._host.sessions.opened(self)
         self._send()
 
     def _send(self) -> None:
@@ -177,7 +183,7 @@ class HostCommand:
         if self._ended:
             channel.close()
             return
-        wrapped = run.on_stop is OnStop.ALWAYS or (run.on_stop is OnStop.KILL and not self._link.takes_signals)
+        wrapped = run.on_stop is OnStop.ALWAYS or (run.on_stop is OnStop.KILL and not self._host.takes_signals)
         text, secret = self._run.text(wrapped=wrapped)
         self._sent_at, self._started_at = time.monotonic(), time.time()
         channel.execute(text)
@@ -190,12 +196,12 @@ class HostCommand:
     def refused(self, reason: str) -> None:
         """The host opens no session now."""
         self._channel = None
-        self._link.refused(self, reason)
+        self._host.sessions.refused(self, reason)
 
     def answered(self, request: str, *, accepted: bool) -> None:
         """The host takes the command or not, or has signalled it or not."""
         assert self._channel is not None
-        self._link.answered()
+        self._host.sessions.answered()
         if accepted or self._ended:
             return
         if request == "exec":
@@ -203,7 +209,7 @@ class HostCommand:
             self._channel.close()
         elif request == "signal" and self._exit_code is None and self._signal is None:
             self._refusal = "the host refuses to signal it"
-            self._link.takes_signals = False
+            self._host.takes_signals = False
             self._give_up()
 
     def output(self, stream: Stream, data: bytes) -> None:
@@ -211,13 +217,10 @@ class HostCommand:
         if self._ended:
             return
         if stream == "stdout":
-            if self._stdout is None:
+            if not isinstance(self._stdout, Capture):
                 self._stdout = self._run.store.capture(self._run.run.limits.max_output)
-            self._hold(self._stdout, self._stdout.write(data))
-        else:
-            self._take_stderr(data)
-
-    def _take_stderr(self, data: bytes) -> None:
+            self._pause_until(self._stdout, self._stdout.write(data))
+            return
         if self._reports is not None:
             data = self._reports.feed(data)
             if self._reports.watched is False:
@@ -225,48 +228,48 @@ class HostCommand:
         self._keep_stderr(data)
 
     def _keep_stderr(self, data: bytes) -> None:
-        if self._stderr is None:
+        if not isinstance(self._stderr, Capture):
             self._stderr = self._run.store.capture(self._run.run.limits.max_output)
-        self._hold(self._stderr, self._stderr.write(data))
+        self._pause_until(self._stderr, self._stderr.write(data))
 
-    def _hold(self, capture: Capture, written: Future[None] | None) -> None:
-        """Grant the host nothing further until all that `capture` has got is in its file."""
+    def _pause_until(self, capture: Capture, written: Future[None] | None) -> None:
+        """Grant the host no further window until all that `capture` has got is in its file."""
         if written is not None:
             assert self._channel is not None
             loop, channel = asyncio.get_running_loop(), self._channel
-            channel.hold()
+            channel.pause()
             written.add_done_callback(lambda _: loop.call_soon_threadsafe(self._written, capture, channel))
 
     def _written(self, capture: Capture, channel: Channel) -> None:
-        if self._ended:
-            channel.release()
-            return
-        further = capture.flush()
+        further = None if self._ended else capture.flush()
         if further is None:
-            channel.release()
+            channel.resume()
         else:
-            self._hold(capture, further)
+            self._pause_until(capture, further)
 
     def writable(self) -> None:
-        """Give the command more of its standard input; a watchdog hears us through what follows."""
+        """Send more of the standard input. Its end is not sent to a watchdog, which reads the kill request there."""
         channel, source = self._channel, self._run.source
         assert channel is not None
-        if source is not None and not self._ended and not self._cut_short:
-            while self._given < source.size:
+        if source is not None and not self._ended and not self._input_ended:
+            while self._stdin_at < source.size:
                 data = self._next_input(source)
                 if not data:
-                    self._cut_short = True
+                    self._input_ended = True
                     break
                 count = channel.write(data)
                 if count == 0:
                     return
-                self._given += count
-        if self._reports is None or self._reports.watched is False or self._cut_short:
+                self._stdin_at += count
+        if self._reports is None or self._reports.watched is False or self._input_ended:
             channel.write_eof()
+
+    def _has_more_input(self) -> bool:
+        return self._run.source is not None and self._stdin_at < self._run.source.size
 
     def _next_input(self, source: Source) -> bytes | memoryview:
         try:
-            return source.read_at(self._given, _CHUNK)
+            return source.read_at(self._stdin_at, _CHUNK)
         except OSError as error:
             self._input_failure = error.with_traceback(None)
             return b""
@@ -282,133 +285,84 @@ class HostCommand:
     def closed(self) -> None:
         """The channel is gone, and with it the command's outputs."""
         if not self._ended:
-            self._conclude(self._stopped() if self._cause is not None else self._ending())
+            self._conclude(self._verdict() if self._cause is None else self._stopped())
         self._channel = None  # which refers to us
-        self._link.leave()
+        self._host.sessions.channel_gone()
 
     def lost(self, reason: str) -> None:
-        """The connection is gone. What was not sent goes over the next one."""
+        """The connection is gone. A command that was not sent goes over the next one."""
         self._channel = None
-        self._link.leave()
+        self._host.sessions.channel_gone()
         if self._ended:
             return
         if self._sent_at is not None:
-            text = f"the connection was lost after the command was sent: {reason}"
-            if self._cause is None:
-                self._conclude(Ending(status=Status.LOST, sent=True, phase=Phase.RUN, reason=text))
-            else:
-                self._conclude(self._stopped())
+            self._conclude(connection_lost(reason, sent=True) if self._cause is None else self._stopped())
         elif self._attempts <= self._run.run.limits.retries:
-            self._link.again(self)
+            self._host.sessions.resubmit(self)
         else:
-            text = f"the connection was lost before the command was sent: {reason}"
-            self._conclude(Ending(status=Status.DROPPED, sent=False, phase=Phase.QUEUED, reason=text))
+            self._conclude(connection_lost(reason, sent=False))
 
-    # its outcome
+    # the end
 
-    def _ending(self) -> Ending:
+    def _verdict(self) -> Verdict:
+        """Return how it ended without us."""
         if self._signal is not None:
             reason = f"the remote command was ended by signal {self._signal}"
-            return Ending(status=Status.SIGNALLED, sent=True, phase=Phase.RUN, reason=reason)
-        code = self._exit_code
-        if code is None:
+            return Verdict(status=Status.SIGNALLED, sent=True, phase=Phase.RUN, reason=reason)
+        if self._exit_code is None:
             reason = self._refusal or "the host closed the channel and gave no exit status"
-            return Ending(status=Status.LOST, sent=True, phase=Phase.RUN, reason=reason)
-        if code == 0:
-            return Ending(status=Status.OK, sent=True, exit_code=0, phase=Phase.RUN, reason=self._note())
-        reason = f"the command exited with {code}{self._note()}"
-        return Ending(status=Status.FAILED, sent=True, exit_code=code, phase=Phase.RUN, reason=reason)
+            return Verdict(status=Status.LOST, sent=True, phase=Phase.RUN, reason=reason)
+        return with_wrapper_note(exited(self._exit_code, Phase.RUN), self._reports)
 
-    def _note(self) -> str:
-        if self._reports is None or self._reports.watched is not None:
-            return ""
-        return (
-            "; the clean-up wrapper did not run there (a forced or restricted command?): on_stop='leave' sends none"
+    def _stopped(self) -> Verdict:
+        """Return how it ended because of us."""
+        assert self._cause is not None
+        if self._attempts == 0 and self._cause == "stop":
+            return never_started(None)
+        sent_at = self._sent_at
+        return stopped(
+            self._cause,
+            self._run.run.clocks,
+            after=self._stopped_at - (self._run.began if sent_at is None else sent_at),
+            phase=Phase.QUEUED if sent_at is None else Phase.RUN,
+            sent=sent_at is not None,
+            note=f"{self._refusal}, and it was left running" if self._refusal else "",
         )
 
-    def _stopped(self) -> Ending:
-        cause, clocks = self._cause, self._run.run.clocks
-        phase = Phase.QUEUED if self._sent_at is None else Phase.RUN
-        if cause == "timeout":
-            status, reason = Status.TIMED_OUT, f"timed out after {clocks.timeout:.1f} s in {phase}"
-        elif cause == "deadline":
-            status, reason = Status.TIMED_OUT, f"the run's deadline of {clocks.deadline:.1f} s passed in {phase}"
-        elif self._attempts == 0:
-            return Ending(
-                status=Status.NOT_RUN,
-                sent=False,
-                phase=phase,
-                reason="never started: the run was stopped before this host's turn",
-            )
-        else:
-            since = self._run.began if self._sent_at is None else self._sent_at
-            status, reason = Status.CANCELLED, f"cancelled after {self._stopped_at - since:.1f} s in {phase}"
-        if self._refusal:
-            reason = f"{reason}; {self._refusal}, and it was left running"
-        return Ending(status=status, sent=self._sent_at is not None, phase=phase, reason=reason)
+    def _phases(self) -> Phases:
+        now, sent_at = time.monotonic(), self._sent_at
+        if sent_at is None:
+            return Phases(queued=now - self._run.began)
+        ended_at = now if self._cause is None else self._stopped_at
+        return Phases(queued=sent_at - self._run.began, run=ended_at - sent_at)
 
-    def _remote(self, ending: Ending) -> Remote:
-        reports = self._reports
-        if not ending.sent or self._signal is not None or self._exit_code is not None:
-            return "ended"
-        if self._cause is None:
-            return "unknown"
-        if reports is None:
-            return "left" if self._refusal or self._run.run.on_stop is OnStop.LEAVE else "unknown"
-        if reports.ended:
-            return "ended"
-        return "left" if reports.left or reports.watched is False else "unknown"
-
-    def _conclude(self, ending: Ending, *, clock: Clock | None = None) -> None:
-        now = time.monotonic()
+    def _conclude(self, verdict: Verdict, clock: Clock | None = None) -> None:
+        phases = self._phases()
         self._ended = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._reports is not None and (held := self._reports.flush()):
-            self._keep_stderr(held)
-        sent_at = self._sent_at
-        if sent_at is None:
-            phases = Phases(queued=now - self._run.began)
-        else:
-            ended_at = now if self._cause is None else self._stopped_at
-            phases = Phases(queued=sent_at - self._run.began, run=ended_at - sent_at)
-        stdout, stdout_dropped, failure = _kept(self._stdout)
-        stderr, stderr_dropped, failed_too = _kept(self._stderr)
-        if failure is not None or failed_too is not None:
-            error = failure or failed_too
-            assert error is not None
-            ending = failed_here(ending, f"its output cannot be kept: {error.strerror or error}")
-        if self._input_failure is not None:
-            why = self._input_failure.strerror or self._input_failure
-            ending = failed_here(ending, f"its standard input cannot be read to its end: {why}")
-        if clock is None and self._cause is not None and self._cause != "stop":
-            clock = self._cause
-        outcome = Outcome(
-            target=self._link.target,
-            host=self._link.name,
-            status=ending.status,
-            exit_code=ending.exit_code,
-            signal=self._signal if ending.status is Status.SIGNALLED else None,
+        if self._reports is not None and (rest := self._reports.flush()):
+            self._keep_stderr(rest)
+        ended = concluded(
+            verdict,
             phases=phases,
             started_at=self._started_at,
-            attempts=self._attempts,
-            sent=ending.sent,
-            clock=clock,
-            phase=ending.phase,
-            remote=self._remote(ending),
-            reason=ending.reason,
-            stdout_dropped=stdout_dropped,
-            stderr_dropped=stderr_dropped,
-            stdout_kept=stdout,
-            stderr_kept=stderr,
+            cause=self._cause if clock is None else clock,
+            remote=remote_state(
+                verdict,
+                exited=self._signal is not None or self._exit_code is not None,
+                stopped=self._cause is not None,
+                reports=self._reports,
+                left=self._refusal != "" or self._run.run.on_stop is OnStop.LEAVE,
+            ),
+            stdout=self._stdout,
+            stderr=self._stderr,
+            input_failure=self._input_failure,
+            signal=self._signal,
         )
-        self._stdout = self._stderr = None
-        self._run.finish(self, outcome)
+        self._stdout = self._stderr = NOTHING
+        self._run.finish(self, self._outcome(ended))
 
-
-def _kept(capture: Capture | None) -> tuple[bytes | Spilled, int, OSError | None]:
-    if capture is None:
-        return b"", 0, None
-    value = capture.value()
-    return value, capture.dropped, capture.failure
+    def _outcome(self, ended: Ended) -> Outcome:
+        return ended.outcome(self._host.target, self._host.name, self._attempts)

@@ -7,47 +7,47 @@ import math
 import sys
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import anyio
 
-from sshfan_async.fleet.home import Home, nothing
-from sshfan_async.fleet.part import Outcomes, Part
-from sshfan_async.fleet.plan import checked_plan
-from sshfan_async.fleet.tasks import completed
-from sshfan_async.settings import Ssh
+from sshfan_async.engine.loops import is_standard
+from sshfan_async.fleet.home import Home, cannot_be_stopped
+from sshfan_async.fleet.part import Part, RunOutcomes
+from sshfan_async.fleet.settings import checked_settings
+from sshfan_async.process.uncancelled import complete
+from sshfan_async.settings import CommandOptions, Ssh
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator
     from types import TracebackType
     from typing import Self
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-    from sshfan_async.fleet.engine import FleetRun
+    from sshfan_async.fleet.run import FleetRun
     from sshfan_async.outcome import Outcome
     from sshfan_async.report import Report
-    from sshfan_async.settings import Command
-    from sshfan_async.stdin import Input
-    from sshfan_async.targets import Target
+    from sshfan_async.settings import Command, Input
+    from sshfan_async.targets import Hosts
 
-__all__ = ["Fleet", "Hosts"]
+__all__ = ["Fleet", "FleetPart"]
 
 _SSH = Ssh()
-_ENGINE = "sshfan_async.fleet.engine"
+_POOL = "sshfan_async.fleet.pool"
 
 
-class Hosts(Part):
+class FleetPart(Part):
     """The hosts of a fleet, or some of them."""
 
-    def hosts(self, hosts: str | Target | Iterable[str | Target]) -> Hosts:
+    def hosts(self, hosts: Hosts) -> FleetPart:
         """Return a part of the fleet, over the same connections.
 
         Raises:
             InvalidTarget: a host is not in the fleet.
 
         """
-        return Hosts(self._home, self._subset(hosts))
+        return FleetPart(self._home, self._subset(hosts))
 
     async def run(
         self,
@@ -81,24 +81,16 @@ class Hosts(Part):
             InvalidSetting: an argument cannot be used. Nothing has been started.
 
         """
-        outcomes = Outcomes()
+        outcomes = RunOutcomes()
         run = self._run(
-            command, outcomes.add, timeout=timeout, deadline=deadline, kill_after=kill_after, stdin=stdin,
+            "run", command, outcomes.add, timeout=timeout, deadline=deadline, kill_after=kill_after, stdin=stdin,
             on_stop=on_stop, max_output=max_output,
         )  # fmt: skip
-        await self._home.see_through(self._engine.run, run, stop=run.cancel)
-        return outcomes.report(self._mine)
+        await self._home.finish(self._pool.run, run, stop=run.cancel)
+        return outcomes.report(self._members)
 
     def stream(
-        self,
-        command: Command,
-        *,
-        timeout: float | None = None,
-        deadline: float | None = None,
-        kill_after: float = 10.0,
-        stdin: Input | None = None,
-        on_stop: Literal["leave", "kill", "always"] = "kill",
-        max_output: int | None = None,
+        self, command: Command, **options: Unpack[CommandOptions]
     ) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
         """Run `command` on all hosts and give each outcome as soon as it is there.
 
@@ -117,10 +109,7 @@ class Hosts(Part):
                 send.send_nowait(outcome)
 
         try:
-            run = self._run(
-                command, self._home.emitter(emit), timeout=timeout, deadline=deadline, kill_after=kill_after,
-                stdin=stdin, on_stop=on_stop, max_output=max_output,
-            )  # fmt: skip
+            run = self._run("stream", command, self._home.emitter(emit), **options)
         except BaseException:
             send.close()
             receive.close()
@@ -134,17 +123,17 @@ class Hosts(Part):
         send: MemoryObjectSendStream[Outcome],
         receive: MemoryObjectReceiveStream[Outcome],
     ) -> AsyncIterator[AsyncIterator[Outcome]]:
-        going = asyncio.ensure_future(self._home.see_through(self._engine.run, run, stop=run.cancel))
+        going = asyncio.ensure_future(self._home.finish(self._pool.run, run, stop=run.cancel))
         going.add_done_callback(lambda _: send.close())
         try:
             yield receive
         finally:
             receive.close()
             self._home.tell(run.cancel)
-            await completed(going)
+            await complete(going)
 
 
-class Fleet(Hosts):
+class Fleet(FleetPart):
     """Hosts with open connections, for many commands.
 
         async with Fleet(hosts) as fleet:
@@ -177,7 +166,7 @@ class Fleet(Hosts):
 
     def __init__(
         self,
-        hosts: str | Target | Iterable[str | Target],
+        hosts: Hosts,
         user: str | None = None,
         *,
         ssh: Ssh = _SSH,
@@ -188,20 +177,19 @@ class Fleet(Hosts):
         sessions: int = 10,
         retries: int = 2,
     ) -> None:
-        plan = checked_plan(
-            hosts, user=user, ssh=ssh, fanout=fanout, connect_timeout=connect_timeout, idle_timeout=idle_timeout,
+        settings = checked_settings(
+            hosts, user, ssh=ssh, fanout=fanout, connect_timeout=connect_timeout, idle_timeout=idle_timeout,
             max_age=max_age, sessions=sessions, retries=retries,
         )  # fmt: skip
-        super().__init__(Home(plan), plan.targets)
+        super().__init__(Home(settings), settings.targets)
 
     async def __aenter__(self) -> Self:
-        if _ENGINE not in sys.modules:
-            await anyio.to_thread.run_sync(import_module, _ENGINE)  # 50 ms: not on the loop
+        if _POOL not in sys.modules:
+            await anyio.to_thread.run_sync(import_module, _POOL)  # 50 ms: not on the loop
         home = self._home
-        # asyncio's own loops start a child without stalling for longer than the spawn; uvloop forks.
-        engine = home.enter(here=isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop))
+        pool = home.enter(here=is_standard(asyncio.get_running_loop()))
         try:
-            await home.see_through(engine.open, stop=engine.stop_opening)
+            await home.finish(pool.open, stop=pool.stop_opening)
         except BaseException:
             await self._close()
             raise
@@ -213,10 +201,9 @@ class Fleet(Hosts):
         await self._close()
 
     async def _close(self) -> None:
-        if self._home.is_elsewhere:
-            self._home.abandon()
+        if self._home.is_in_another_process:
             return
         try:
-            await self._home.see_through(self._engine.close, stop=nothing)
+            await self._home.finish(self._pool.close, stop=cannot_be_stopped)
         finally:
             self._home.leave()

@@ -6,76 +6,50 @@ import atexit
 import warnings
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Unpack
 
-from sshfan_async.fleet.home import Home, nothing
-from sshfan_async.fleet.part import Outcomes, Part
-from sshfan_async.fleet.plan import checked_plan
-from sshfan_async.settings import Ssh
+from sshfan_async.engine.run import check_names
+from sshfan_async.fleet.home import Home, cannot_be_stopped
+from sshfan_async.fleet.part import Part, RunOutcomes
+from sshfan_async.fleet.settings import FleetOptions, checked_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from types import TracebackType
     from typing import Self
 
     from sshfan_async.outcome import Outcome
     from sshfan_async.report import Report
-    from sshfan_async.settings import Command
-    from sshfan_async.stdin import Input
-    from sshfan_async.targets import Target
+    from sshfan_async.settings import Command, CommandOptions
+    from sshfan_async.targets import Hosts
 
-__all__ = ["SyncFleet", "SyncHosts"]
-
-_SSH = Ssh()
+__all__ = ["SyncFleet", "SyncFleetPart"]
 
 
-class SyncHosts(Part):
+class SyncFleetPart(Part):
     """The hosts of a `SyncFleet`, or some of them."""
 
-    def hosts(self, hosts: str | Target | Iterable[str | Target]) -> SyncHosts:
+    def hosts(self, hosts: Hosts) -> SyncFleetPart:
         """Return a part of the fleet, over the same connections.
 
         Raises:
             InvalidTarget: a host is not in the fleet.
 
         """
-        return SyncHosts(self._home, self._subset(hosts))
+        return SyncFleetPart(self._home, self._subset(hosts))
 
-    def run(
-        self,
-        command: Command,
-        *,
-        timeout: float | None = None,
-        deadline: float | None = None,
-        kill_after: float = 10.0,
-        stdin: Input | None = None,
-        on_stop: Literal["leave", "kill", "always"] = "kill",
-        max_output: int | None = None,
-    ) -> Report:
+    def run(self, command: Command, **options: Unpack[CommandOptions]) -> Report:
         """Run `command` on all hosts and return when all have ended, as `Hosts.run` does.
 
         Ctrl-C ends the commands, and is raised when that is done; the connections stay.
         """
-        outcomes = Outcomes()
-        run = self._run(
-            command, outcomes.add, timeout=timeout, deadline=deadline, kill_after=kill_after, stdin=stdin,
-            on_stop=on_stop, max_output=max_output,
-        )  # fmt: skip
-        self._home.wait_for(self._home.begin(self._engine.run, run), stop=run.cancel)
-        return outcomes.report(self._mine)
+        outcomes = RunOutcomes()
+        run = self._run("run", command, outcomes.add, **options)
+        self._home.wait_for(self._home.begin(self._pool.run, run), stop=run.cancel)
+        return outcomes.report(self._members)
 
     @contextmanager
-    def stream(
-        self,
-        command: Command,
-        *,
-        timeout: float | None = None,
-        deadline: float | None = None,
-        kill_after: float = 10.0,
-        stdin: Input | None = None,
-        on_stop: Literal["leave", "kill", "always"] = "kill",
-        max_output: int | None = None,
-    ) -> Iterator[Iterator[Outcome]]:
+    def stream(self, command: Command, **options: Unpack[CommandOptions]) -> Iterator[Iterator[Outcome]]:
         """Run `command` on all hosts and give each outcome as soon as it is there.
 
             with fleet.stream("uptime") as outcomes:
@@ -85,11 +59,8 @@ class SyncHosts(Part):
         Leaving the block early ends what still runs. The arguments, and what is raised, are those of `run`.
         """
         ended: SimpleQueue[Outcome | None] = SimpleQueue()
-        run = self._run(
-            command, ended.put, timeout=timeout, deadline=deadline, kill_after=kill_after, stdin=stdin,
-            on_stop=on_stop, max_output=max_output,
-        )  # fmt: skip
-        begun = self._home.begin(self._engine.run, run)
+        run = self._run("stream", command, ended.put, **options)
+        begun = self._home.begin(self._pool.run, run)
         begun.add_done_callback(lambda _: ended.put(None))
         try:
             yield iter(ended.get, None)
@@ -98,7 +69,7 @@ class SyncHosts(Part):
             self._home.wait_for(begun, stop=run.cancel)
 
 
-class SyncFleet(SyncHosts):
+class SyncFleet(SyncFleetPart):
     """`Fleet` for code without an event loop: the connections live in a thread of their own.
 
         with SyncFleet(hosts) as fleet:
@@ -107,29 +78,15 @@ class SyncFleet(SyncHosts):
     The arguments, and what is raised, are those of `Fleet`.
     """
 
-    def __init__(
-        self,
-        hosts: str | Target | Iterable[str | Target],
-        user: str | None = None,
-        *,
-        ssh: Ssh = _SSH,
-        fanout: int | None = 64,
-        connect_timeout: float | None = 30.0,
-        idle_timeout: float | None = None,
-        max_age: float | None = None,
-        sessions: int = 10,
-        retries: int = 2,
-    ) -> None:
-        plan = checked_plan(
-            hosts, user=user, ssh=ssh, fanout=fanout, connect_timeout=connect_timeout, idle_timeout=idle_timeout,
-            max_age=max_age, sessions=sessions, retries=retries,
-        )  # fmt: skip
-        super().__init__(Home(plan), plan.targets)
+    def __init__(self, hosts: Hosts, user: str | None = None, **options: Unpack[FleetOptions]) -> None:
+        check_names("SyncFleet", options, FleetOptions)
+        settings = checked_settings(hosts, user, **options)
+        super().__init__(Home(settings), settings.targets)
 
     def __enter__(self) -> Self:
-        engine = self._home.enter(here=False)
+        pool = self._home.enter(here=False)
         try:
-            self._home.wait_for(self._home.begin(engine.open), stop=engine.stop_opening)
+            self._home.wait_for(self._home.begin(pool.open), stop=pool.stop_opening)
         except BaseException:
             self._close()
             raise
@@ -144,15 +101,14 @@ class SyncFleet(SyncHosts):
 
     def _close_late(self) -> None:
         """End what nobody has closed: once the interpreter has stopped our thread, its end would never come."""
-        if not self._home.is_elsewhere:
+        if not self._home.is_in_another_process:
             warnings.warn("a SyncFleet was not closed: use it in a `with` block", ResourceWarning, stacklevel=1)
         self._close()
 
     def _close(self) -> None:
-        if self._home.is_elsewhere:
-            self._home.abandon()
+        if self._home.is_in_another_process:
             return
         try:
-            self._home.wait_for(self._home.begin(self._engine.close), stop=nothing)
+            self._home.wait_for(self._home.begin(self._pool.close), stop=cannot_be_stopped)
         finally:
             self._home.leave()

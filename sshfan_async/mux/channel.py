@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from sshfan_async.escape import printable
 from sshfan_async.mux import wire
-from sshfan_async.mux.wire import Fields, Message, MuxError
+from sshfan_async.mux.wire import WINDOW, Fields, Message, MuxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sshfan_async.events import Stream
-    from sshfan_async.mux.connection import Connection
+    from sshfan_async.event import Stream
 
 __all__ = ["Channel", "Receiver"]
 
-WINDOW = 2 * 1024 * 1024
-"""Bytes that the host may send before we have taken any: what we hold for a channel at most."""
-PACKET = 128 * 1024
-"""Bytes of data in one message. sshd sends 32 KiB to its own client; larger ones cost both sides fewer turns."""
-
+_SAID = 200
+"""Characters of what the host says that go into a reason."""
 _STDERR = 1  # RFC 4254, 5.2: SSH_EXTENDED_DATA_STDERR
 _MOST = 2**32 - 1  # RFC 4254, 5.2: no window may grow beyond
 
@@ -56,11 +53,23 @@ class Receiver(Protocol):
         """The connection is gone; nothing more comes."""
 
 
+class ChannelOwner(Protocol):
+    """What a channel needs of its connection."""
+
+    is_full: bool
+    asked: int
+
+    def send(self, *packets: bytes) -> None: ...
+
+    def forget(self, number: int) -> None: ...
+
+    def note_answer(self, question: int) -> None: ...
+
+
 class Channel:
     """A session channel, made by `Connection.open_channel`.
 
-    What the receiver has not let go of (`hold`) is not granted anew to the host: it stops sending after `WINDOW`
-    bytes.
+    While it is paused the host is granted no further window, and stops sending after `WINDOW` bytes.
     """
 
     __slots__ = (
@@ -68,9 +77,9 @@ class Channel:
         "_close_sent",
         "_connection",
         "_eof_sent",
-        "_held",
         "_longest",
         "_number",
+        "_paused",
         "_receiver",
         "_remote",
         "_room",
@@ -79,7 +88,7 @@ class Channel:
         "_window",
     )
 
-    def __init__(self, connection: Connection, number: int, receiver: Receiver, question: int) -> None:
+    def __init__(self, connection: ChannelOwner, number: int, receiver: Receiver, question: int) -> None:
         """`question`: the number of the open among all questions of the connection."""
         self._connection = connection
         self._number = number
@@ -87,7 +96,7 @@ class Channel:
         self._remote: int | None = None
         self._window = WINDOW
         self._taken = 0
-        self._held = False
+        self._paused = False
         self._room = 0
         self._longest = 0
         self._wants_room = False
@@ -158,13 +167,13 @@ class Channel:
             self._close_sent = True
             self._connection.send(wire.channel_close(self._remote))
 
-    def hold(self) -> None:
-        """Grant the host nothing further, until `release`."""
-        self._held = True
+    def pause(self) -> None:
+        """Grant the host no further window, until `resume`."""
+        self._paused = True
 
-    def release(self) -> None:
-        """Go on."""
-        self._held = False
+    def resume(self) -> None:
+        """Grant the host window again."""
+        self._paused = False
         self._grant()
 
     def _request(self, name: bytes, *strings: bytes, answer: str = "") -> None:
@@ -176,7 +185,7 @@ class Channel:
         self._connection.send(wire.channel_request(self._remote, name, *strings, reply=answer != ""))
 
     def _grant(self) -> None:
-        if self._taken >= WINDOW // 2 and not self._held and not self._close_sent:
+        if self._taken >= WINDOW // 2 and not self._paused and not self._close_sent:
             assert self._remote is not None
             self._window += self._taken
             self._connection.send(wire.window_adjust(self._remote, self._taken))
@@ -205,7 +214,7 @@ class Channel:
         """The connection is gone."""
         self._receiver.lost(reason)
 
-    def resume(self) -> None:
+    def socket_writable(self) -> None:
         """The socket takes more again."""
         if self._wants_room and self._room > 0 and not self._close_sent:
             self._wants_room = False
@@ -221,7 +230,7 @@ class Channel:
         self._receiver.opened()
 
     def _refused(self, fields: Fields) -> None:
-        code, said = fields.u32(), wire.text(fields.string())
+        code, said = fields.u32(), printable(fields.string(), _SAID)
         self._connection.forget(self._number)
         self._take_answer()
         self._receiver.refused(said or f"reason {code}")
@@ -230,7 +239,7 @@ class Channel:
         self._room += fields.u32()
         if self._room > _MOST:
             raise MuxError(f"a window beyond {_MOST:,} bytes on channel {self._number}")
-        self.resume()
+        self.socket_writable()
 
     def _extended(self, fields: Fields) -> None:
         code, data = fields.u32(), fields.string()
@@ -262,7 +271,7 @@ class Channel:
         if name == b"exit-status":
             self._receiver.exited(fields.u32())
         elif name == b"exit-signal":
-            self._receiver.signalled(wire.text(fields.string(), 40))
+            self._receiver.signalled(printable(fields.string(), 40))
         elif wants_reply and not self._close_sent:
             assert self._remote is not None
             self._connection.send(wire.channel_failure(self._remote))

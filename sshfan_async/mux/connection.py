@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from anyio.lowlevel import RunVar
 
+from sshfan_async.escape import printable
 from sshfan_async.mux import wire
-from sshfan_async.mux.channel import PACKET, WINDOW, Channel
-from sshfan_async.mux.wire import LONGEST, Fields, Message, Mux, MuxError
+from sshfan_async.mux.channel import Channel
+from sshfan_async.mux.wire import LONGEST, PACKET, WINDOW, Fields, Message, Mux, MuxError
 
 if TYPE_CHECKING:
     from sshfan_async.mux.channel import Receiver
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "open_connection"]
 
 _REQUEST = 1
+_SAID = 200
+"""Characters of what the master or the host says that go into a reason."""
 _FULL = 1024 * 1024
 """Bytes on their way to the master from which on nobody writes more."""
 
@@ -128,7 +131,7 @@ class Connection(asyncio.BufferedProtocol):
         """It has caught up."""
         self.is_full = False
         for channel in list(self._channels.values()):
-            channel.resume()
+            channel.socket_writable()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is closed, by either side."""
@@ -187,7 +190,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         request = fields.u32()
         if kind in (Mux.FAILURE, Mux.PERMISSION_DENIED):
-            raise MuxError(f"the master refuses to be a proxy: {wire.text(fields.string())}")
+            raise MuxError(f"the master refuses to be a proxy: {printable(fields.string(), _SAID)}")
         if kind != Mux.PROXY_READY or request != _REQUEST:
             raise MuxError(f"message {kind:#x} to request {request} in place of the answer to ours")
         self._proxied = True
@@ -222,7 +225,7 @@ class Connection(asyncio.BufferedProtocol):
         stream (RFC 4253, 11.4), which only the master knows.
         """
         if number == Message.DISCONNECT:
-            code, said = fields.u32(), wire.text(fields.string())
+            code, said = fields.u32(), printable(fields.string(), _SAID)
             raise MuxError(f"the host disconnected, reason {code}: {said}")
         if number == Message.GLOBAL_REQUEST:
             fields.skip_string()

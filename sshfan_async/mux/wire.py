@@ -10,6 +10,8 @@ from typing import Final
 
 __all__ = [
     "LONGEST",
+    "PACKET",
+    "WINDOW",
     "Fields",
     "Message",
     "Mux",
@@ -24,7 +26,6 @@ __all__ = [
     "mux_proxy",
     "open_refusal",
     "request_failure",
-    "text",
     "u32_at",
     "window_adjust",
 ]
@@ -32,6 +33,11 @@ __all__ = [
 LONGEST: Final = 256 * 1024
 """Bytes of the longest packet: OpenSSH's own limit on the wire and on the socket (packet.h: PACKET_MAX_SIZE;
 channels.c: CHANNEL_MUX_MAX_PACKET)."""
+
+WINDOW: Final = 2 * 1024 * 1024
+"""Bytes that the host may send before we have taken any: what we hold for a channel at most."""
+PACKET: Final = 128 * 1024
+"""Bytes of data in one message. sshd sends 32 KiB to its own client; larger ones cost both sides fewer turns."""
 
 
 class MuxError(Exception):
@@ -123,12 +129,6 @@ class Fields:
             raise MuxError(f"a message that ends {count - (self._end - at):,} bytes early")
         self._at = at + count
         return at
-
-
-def text(raw: bytes, limit: int = 200) -> str:
-    """Return what the other side wrote as one harmless line of at most `limit` characters."""
-    said = raw[:limit].decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in said)[:limit]
 
 
 def mux_hello() -> bytes:

@@ -10,7 +10,7 @@ import re
 from enum import StrEnum
 from typing import TypeAlias
 
-__all__ = ["MESSAGE", "Line", "Style", "read"]
+__all__ = ["MESSAGE", "Line", "LogStyle", "read"]
 
 MESSAGE = 1023
 """Bytes of ssh's longest line, its CR LF included (log.c: MSGBUFSIZ). Host text in a line reaches no further."""
@@ -19,7 +19,7 @@ _TAG = 127
 """Bytes of a tag, which is cut there (log.c: sshlogv)."""
 
 
-class Style(StrEnum):
+class LogStyle(StrEnum):
     """How ssh was told to log."""
 
     DEBUG1 = "debug1"
@@ -36,7 +36,7 @@ The pid is that of the process that the tag names: from 8.7 on, unless the tag i
 Plain, for there are 25 of them a host.
 """
 
-# What nearly every line of `Style.LOGVERBOSE` begins with; `_HEAD` takes all others too.
+# What nearly every line of `LogStyle.LOGVERBOSE` begins with; `_HEAD` takes all others too.
 _TAGGED = re.compile(rb"(debug[123]: )?[\w+-]+\.c:\w+\(\):\d+ \(pid=(\d+)\): ")
 _HEAD = re.compile(rb"(debug[123]: )?([\w.+-]+\.c:\w+\(\):\d+(?=: | \())?")
 _OWNER = re.compile(rb" \((?:bin=.*?, )?pid=(\d+)\): ")
@@ -87,7 +87,7 @@ _NOTES = re.compile(
 )
 
 
-def read(line: bytes, style: Style) -> Line:
+def read(line: bytes, style: LogStyle) -> Line:
     """Take apart one line of the log, given without its CR LF."""
     head = _TAGGED.match(line)
     if head is None or head.end() > _TAG:
@@ -101,16 +101,16 @@ def read(line: bytes, style: Style) -> Line:
     return "" if match is None else match.lastgroup or "", match, start, int(pid)
 
 
-def _read_other(line: bytes, style: Style) -> Line:
+def _read_other(line: bytes, style: LogStyle) -> Line:
     """Take apart a line without a tag, or with another one."""
     levelled, tagged, start, pid = _head(line)
-    if style is Style.LOGVERBOSE and levelled and not tagged:
+    if style is LogStyle.LOGVERBOSE and levelled and not tagged:
         return "", None, start, pid
     match = (_STEPS if levelled else _NOTES).match(line, start)
     kind = "" if levelled else "note"
     if match is not None:
         kind = match.lastgroup or kind
-    if kind == "authenticated" and style is Style.LOGVERBOSE and not tagged:
+    if kind == "authenticated" and style is LogStyle.LOGVERBOSE and not tagged:
         kind = ""
     return kind, match, start, pid
 

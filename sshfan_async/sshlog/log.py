@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sshfan_async.sshlog.ending import Ending, Facts, judge, printable
-from sshfan_async.sshlog.lines import MESSAGE, Style, read
+from sshfan_async.sshlog.diagnostics import words
+from sshfan_async.sshlog.judge import judge
+from sshfan_async.sshlog.lines import MESSAGE, LogStyle, read
 from sshfan_async.sshlog.stamps import Stamps
+from sshfan_async.sshlog.verdict import Facts
 
 if TYPE_CHECKING:
     from re import Match
 
     from sshfan_async.outcome import Phase
+    from sshfan_async.sshlog.verdict import Verdict
 
 __all__ = ["SshLog"]
 
@@ -68,7 +71,7 @@ class SshLog:
         "_why",
     )
 
-    def __init__(self, style: Style, pid: int | None = None, *, real: bool = False) -> None:
+    def __init__(self, style: LogStyle, pid: int | None = None, *, real: bool = False) -> None:
         """`style`: how ssh was told to log. `pid`: the child's. `real`: the program says it is OpenSSH (`ssh -V`).
 
         The pid in the first tag counts more than `pid`: a wrapper around ssh that does not exec has another one.
@@ -161,7 +164,7 @@ class SshLog:
         """Return the phase it is in now."""
         return self.stamps.phase
 
-    def end(self, returncode: int, stderr: bytes = b"") -> Ending:
+    def end(self, returncode: int, stderr: bytes = b"") -> Verdict:
         """Say how it ended: `returncode` as asyncio gives it (negative: a signal), `stderr` the child's, or its tail.
 
         Call it when the log is drained. What remains of a cut last line counts as a line.
@@ -183,9 +186,9 @@ class SshLog:
             why=self._why,
             doubted=self._doubted,
         )
-        ending = judge(facts, returncode, stderr)
-        self._unseen = ending.sent and self._sent is None
-        return ending
+        verdict = judge(facts, returncode, stderr)
+        self._unseen = verdict.sent and self._sent is None
+        return verdict
 
     def _read(self) -> None:
         """Read what has been put off."""
@@ -278,7 +281,7 @@ class SshLog:
         if self._proxied:
             self._peer = _proxy(found["command"])
         else:
-            self._peer = printable(b"%b port %b" % (found["ip"], found["port"]))
+            self._peer = words(b"%b port %b" % (found["ip"], found["port"]))
 
     def _send(self, at: float) -> None:
         if self._sent is None:
@@ -303,7 +306,7 @@ def _proxy(command: bytes) -> str:
 
     ssh.c builds ProxyJump's command as `exec SSH [options] -W '[HOST]:PORT' JUMP`.
     """
-    words = command[:_KEPT].split()
-    if b"-W" in words[:-2] or (len(words) > 2 and len(words[-2]) > 2 and words[-2].startswith(b"-W")):
-        return printable(b"jump host " + words[-1])
-    return printable(b"ProxyCommand " + next((word for word in words if word != b"exec"), b""))
+    arguments = command[:_KEPT].split()
+    if b"-W" in arguments[:-2] or (len(arguments) > 2 and len(arguments[-2]) > 2 and arguments[-2].startswith(b"-W")):
+        return words(b"jump host " + arguments[-1])
+    return words(b"ProxyCommand " + next((each for each in arguments if each != b"exec"), b""))

@@ -28,7 +28,7 @@ class Stamps:
     """The remote command's exit status or signal arrived."""
     silent: bool = False
     """Nothing shows when the command left, and it counts as sent at its launch: the program is not known to be
-    OpenSSH and wrote no log; or, once it has ended, the log allows no stronger claim (`Ending.sent`)."""
+    OpenSSH and wrote no log; or, once it has ended, the log allows no stronger claim (`Verdict.sent`)."""
 
     @property
     def phase(self) -> Phase:

@@ -1,4 +1,4 @@
-"""One private sshd: from the programs it needs to its end. `keeper.py` is the process that owns it."""
+"""One private sshd: from the programs it needs to its end. `subreaper.py` is the process that owns it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from sshfan_async.errors import FleetUnavailable, SshfanError
+from sshfan_async.escape import printable
 from sshfan_async.testing.configuration import ADDRESS, Layout, known_hosts, sshd_config
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ PORT_ATTEMPTS = 10
 NO_LOGIN_SHELLS = {"false", "nologin"}
 UNQUOTABLE = re.compile(r'[\x00-\x1f\x7f"\\$%]')
 """What ssh_config(5) and sshd_config(5) do not take literally even between quotes."""
-KEEPER = Path(__file__).with_name("keeper.py")
+SUBREAPER = Path(__file__).with_name("subreaper.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Server:
     user: str
     """Who logs in: the current user."""
     pid: int
-    keeper: subprocess.Popen[bytes]
+    subreaper: subprocess.Popen[bytes]
 
 
 class _PortTaken(Exception):
@@ -81,11 +82,11 @@ def end(server: Server) -> None:
         SshfanError: something is left behind, or sshd had ended by itself before.
 
     """
-    said, _ = server.keeper.communicate(b"stop\n")
-    if server.keeper.returncode != 0:
+    said, _ = server.subreaper.communicate(b"stop\n")
+    if server.subreaper.returncode != 0:
         raise SshfanError(
             f"the fleet in {server.layout.directory} did not end well"
-            f" (its keeper's exit status is {server.keeper.returncode}): {_one_line(said)}"
+            f" (its subreaper's exit status is {server.subreaper.returncode}): {_one_line(said)}"
         )
 
 
@@ -122,8 +123,8 @@ def _start_on(port: int, *, sshd: str, keygen: str, user: str, options: Mapping[
         _write_configuration(layout, port, sshd, user, options)
         fifo = os.open(layout.pid_fifo, os.O_RDONLY | os.O_NONBLOCK)
         command = [sshd, "-D", "-e", "-f", str(layout.sshd_config)]
-        keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", KEEPER, layout.directory, *command],
+        subreaper = subprocess.Popen(
+            [sys.executable, "-I", "-S", SUBREAPER, layout.directory, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -134,24 +135,24 @@ def _start_on(port: int, *, sshd: str, keygen: str, user: str, options: Mapping[
         raise
     try:
         with open(fifo, "rb") as pid_file:
-            pid = _wait_until_listening(pid_file, keeper)
+            pid = _wait_until_listening(pid_file, subreaper)
     except BaseException:
-        keeper.communicate(b"stop\n")
+        subreaper.communicate(b"stop\n")
         raise
     if pid is None:
-        said, _ = keeper.communicate()
+        said, _ = subreaper.communicate()
         if b"Address already in use" in said:
             raise _PortTaken
         raise FleetUnavailable(f"sshd refused to start: {_one_line(said).removeprefix('sshd ended: ')}")
-    return Server(layout=layout, port=port, user=user, pid=pid, keeper=keeper)
+    return Server(layout=layout, port=port, user=user, pid=pid, subreaper=subreaper)
 
 
-def _wait_until_listening(pid_file: IO[bytes], keeper: subprocess.Popen[bytes]) -> int | None:
-    """Return the id of the sshd, which writes it when it listens; None if the keeper has something to say."""
-    assert keeper.stdout is not None
+def _wait_until_listening(pid_file: IO[bytes], subreaper: subprocess.Popen[bytes]) -> int | None:
+    """Return the id of the sshd, which writes it when it listens; None if the subreaper has something to say."""
+    assert subreaper.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(pid_file, selectors.EVENT_READ)
-        selector.register(keeper.stdout, selectors.EVENT_READ)
+        selector.register(subreaper.stdout, selectors.EVENT_READ)
         ready = {key.fileobj for key, _ in selector.select(START_LIMIT)}
     if not ready:
         raise FleetUnavailable(f"sshd did not listen within {START_LIMIT:g} s")
@@ -209,5 +210,4 @@ def _run(*command: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def _one_line(said: bytes) -> str:
-    lines = said.decode(errors="backslashreplace").splitlines()
-    return "; ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", line) for line in lines)
+    return "; ".join(map(printable, said.splitlines()))

@@ -30,16 +30,15 @@ class Sshfan(Protocol):
 PRELOADED = [
     f"sshfan_async.cli.{module}"
     for module in (
-        "background",
-        "console",
-        "execute",
-        "gather",
+        "arguments.to_run",
+        "display.console",
+        "display.display",
+        "display.gather",
+        "display.progress",
+        "display.summary",
+        "execution.execute",
         "main",
-        "plan",
-        "progress",
-        "run_command",
-        "show",
-        "summary",
+        "verbs.run",
     )
 ]
 

@@ -10,8 +10,8 @@ import pytest
 from cli_program import LIMIT, PROGRAM, environment
 
 import sshfan_async
+from sshfan_async.cli.help_text.topics import TOPICS
 from sshfan_async.cli.main import main
-from sshfan_async.cli.topics import TOPICS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sshfan_async.cli.main import main
-from sshfan_async.cli.run_command import command
+from sshfan_async.cli.verbs.run import command
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cli_program import LIMIT, PROGRAM, environment
 
-from sshfan_async.cli.script import script_command
+from sshfan_async.cli.arguments.script import script_command
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshfan_async.cli import lines
-from sshfan_async.cli.lines import Lines, Style
-from sshfan_async.cli.text import one_line, visible
+from sshfan_async.cli.display import lines
+from sshfan_async.cli.display.lines import Lines, LineStyle
+from sshfan_async.escape import one_line, visible
 
-TERMINAL = Style(neutralised=True)
+TERMINAL = LineStyle(neutralised=True)
 
 
-def shown(chunks: list[bytes], style: Style) -> bytes:
+def shown(chunks: list[bytes], style: LineStyle) -> bytes:
     host = Lines("h", style)
     return b"".join([*map(host.feed, chunks), host.end()])
 
@@ -25,8 +25,8 @@ def test_each_line_gets_the_prefix_whatever_the_chunks(given_lines: list[bytes],
     expected = b"".join(b"h: " + line for line in io.BytesIO(whole))
     chunks = [output[at : at + size] for at in range(0, len(output), size)]
 
-    assert shown(chunks, Style()) == expected
-    assert shown(chunks, Style(named=False)) == whole
+    assert shown(chunks, LineStyle()) == expected
+    assert shown(chunks, LineStyle(named=False)) == whole
 
 
 @given(st.binary())
@@ -43,7 +43,7 @@ def test_characters_cut_by_a_chunk_stay_whole() -> None:
 
 
 def test_the_lines_of_two_hosts_never_mix() -> None:
-    one, two = Lines("one", Style()), Lines("two", Style())
+    one, two = Lines("one", LineStyle()), Lines("two", LineStyle())
 
     assert [one.feed(b"a"), two.feed(b"x\ny"), one.feed(b"b\n"), two.end()] == [
         b"",
@@ -56,11 +56,11 @@ def test_the_lines_of_two_hosts_never_mix() -> None:
 def test_a_line_without_end_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "_LONGEST", 5)
 
-    assert shown([b"abc", b"def", b"g\n"], Style()) == b"h: abcdef\nh: g\n"
+    assert shown([b"abc", b"def", b"g\n"], LineStyle()) == b"h: abcdef\nh: g\n"
 
 
 def test_colours_end_with_their_line() -> None:
-    style = Style(b"<", b": ", b">")
+    style = LineStyle(b"<", b": ", b">")
 
     assert shown([b"a\nb\n"], style) == b"<h: a>\n<h: b>\n"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sshfan_async.cli.files import file_name
+from sshfan_async.cli.display.host_files import file_name
 
 if TYPE_CHECKING:
     from pathlib import Path

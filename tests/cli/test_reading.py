@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from sshfan_async.cli.given import Given
+from sshfan_async.cli.arguments.given import Given
+from sshfan_async.cli.help_text.manual import manual
+from sshfan_async.cli.help_text.topics import TOPICS, overview
 from sshfan_async.cli.main import main
-from sshfan_async.cli.manual import manual
-from sshfan_async.cli.run_command import command
-from sshfan_async.cli.topics import TOPICS, overview
+from sshfan_async.cli.verbs.run import command
 
 if TYPE_CHECKING:
     from cli_program import Sshfan

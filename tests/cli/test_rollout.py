@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sshfan_async.cli.rollout import Rollout, Rules
-from sshfan_async.cli.shares import Share, parse_shares
+from sshfan_async.cli.arguments.share import Share, parse_shares
+from sshfan_async.cli.execution.rollout import Rollout, Rules
 from sshfan_async.outcome import Outcome, Status
 from sshfan_async.targets import Target
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sshfan_async.cli.ssh_options import ssh_settings
+from sshfan_async.cli.arguments.ssh_options import ssh_settings
 from sshfan_async.errors import InvalidSetting
 
 

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sshfan_async.cli.execute import Conclusion
-from sshfan_async.cli.fold import folded
-from sshfan_async.cli.summary import failure_lines, summary
+from sshfan_async.cli.conclusion import Conclusion
+from sshfan_async.cli.display.fold import folded
+from sshfan_async.cli.display.summary import failure_lines, summary
+from sshfan_async.nodesets import nodes
 from sshfan_async.outcome import Outcome, Phase, Phases, Status
 from sshfan_async.report import Report
-from sshfan_async.targets import Target, nodes
+from sshfan_async.targets import Target
 
 if TYPE_CHECKING:
     from sshfan_async.outcome import Remote

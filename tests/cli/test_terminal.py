@@ -11,9 +11,9 @@ import pytest
 from cli_terminal import Terminal, played
 from rich.console import Console
 
-from sshfan_async.cli.inflight import InFlight
-from sshfan_async.cli.progress import Progress
-from sshfan_async.events import HostStarted
+from sshfan_async.cli.display.in_flight import InFlight
+from sshfan_async.cli.display.progress import Progress
+from sshfan_async.event import HostStarted
 from sshfan_async.targets import Target
 
 if TYPE_CHECKING:

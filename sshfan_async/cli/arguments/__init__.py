@@ -1,0 +1,1 @@
+"""What was typed -> a checked `Run`. Private."""

@@ -1,0 +1,45 @@
+"""`Conclusion`: how a run of the command line ended, and its exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sshfan_async.outcome import Status
+
+if TYPE_CHECKING:
+    import signal
+
+    from sshfan_async.report import Report
+
+__all__ = ["Conclusion"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conclusion:
+    """How a run ended."""
+
+    report: Report
+    seconds: float
+    stopped_by: signal.Signals | None = None
+    rule: str | None = None
+    """The option that ended it early."""
+    largest: bool = False
+    """Whether the exit code is to be the largest of the hosts' own."""
+
+    @property
+    def ended_by(self) -> str | None:
+        """What ended the run early: a signal's name, or an option."""
+        return self.rule if self.stopped_by is None else self.stopped_by.name
+
+    @property
+    def exit_code(self) -> int:
+        """128 + the signal that ended the run, or what the hosts' outcomes make."""
+        if self.stopped_by is not None:
+            return 128 + self.stopped_by
+        # A host that a rule stopped has not failed.
+        stopped = (Status.CANCELLED, Status.NOT_RUN) if self.rule is not None else ()
+        counted = [outcome for outcome in self.report if outcome.status not in stopped or outcome.clock is not None]
+        if not self.largest:
+            return replace(self.report, outcomes=tuple(counted)).exit_code
+        return max((255 if outcome.exit_code is None else outcome.exit_code for outcome in counted), default=0)

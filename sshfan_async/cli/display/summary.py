@@ -1,0 +1,172 @@
+"""A run's report for people: counts, each failure with its reason, the slowest hosts, percentiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from sshfan_async.cli.display.fold import folded
+from sshfan_async.cli.display.statuses import STYLES, status_name
+from sshfan_async.escape import one_line
+from sshfan_async.outcome import Phase, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from sshfan_async.cli.conclusion import Conclusion
+    from sshfan_async.outcome import Outcome, Remote
+    from sshfan_async.report import Report
+
+__all__ = ["FailureGroup", "failure_groups", "failure_lines", "summary"]
+
+_INDENT = 2
+_SLOWEST = 3
+_PERCENTILES = (50, 90, 99)
+_NOTABLE = 0.01
+"""Seconds below which a phase is not worth a word."""
+_FATES: dict[Remote, str] = {"left": "it goes on there", "unknown": "whether it goes on there is not known"}
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Hosts that failed alike, in input order."""
+
+    status: Status
+    reason: str
+    hosts: tuple[str, ...]
+
+    @property
+    def who(self) -> str:
+        """The hosts as a node set, with their number where there are several."""
+        several = f" ({len(self.hosts)})" if len(self.hosts) > 1 else ""
+        return f"{folded(self.hosts)}{several}"
+
+
+def failure_groups(report: Report) -> list[FailureGroup]:
+    """Return the hosts that are not `ok` by reason, in the order in which the reasons first come.
+
+    Reasons that differ by the host's own name or address, or by the second of an interruption, are the same. To them
+    belongs whether the command goes on there.
+    """
+    alike: dict[tuple[Status, str], list[Outcome]] = {}
+    for outcome in report.not_ok:
+        alike.setdefault((outcome.status, _with_fate(_without_host(outcome), outcome)), []).append(outcome)
+    groups = []
+    for (status, general), outcomes in alike.items():
+        reasons = {_with_fate(outcome.reason, outcome) for outcome in outcomes}
+        reason = reasons.pop() if len(reasons) == 1 else general
+        groups.append(FailureGroup(status, one_line(reason), tuple(outcome.host for outcome in outcomes)))
+    return groups
+
+
+def failure_lines(report: Report) -> Iterator[str]:
+    """Yield one line for each reason, naming its hosts."""
+    for group in failure_groups(report):
+        yield f"{group.who}: {group.reason}"
+
+
+def summary(conclusion: Conclusion, console: Console, again: str | None = None) -> bytes:
+    """Return the summary of a run, as wide and as coloured as `console` is.
+
+    `again`: the command to run again on those that failed.
+    """
+    report = conclusion.report
+    with console.capture() as captured:
+        _print_counts(conclusion, console)
+        _print_failures(report, console)
+        if len(report) > 1:
+            _print_times(report, console)
+        if again is not None:
+            # Not wrapped by us: a terminal's own wrapping keeps it one line for copying.
+            console.print(f"run again: {one_line(again)}", markup=False, soft_wrap=True)
+    lines = [line.rstrip(" ") for line in captured.get().splitlines()]
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
+
+
+def _with_fate(reason: str, outcome: Outcome) -> str:
+    """Return `reason` with what became of a command that we have stopped, where it may go on."""
+    if not outcome.sent or outcome.status not in (Status.TIMED_OUT, Status.CANCELLED):
+        return reason
+    if outcome.remote not in _FATES or "left running" in reason:
+        return reason
+    return f"{reason}; {_FATES[outcome.remote]}"
+
+
+def _without_host(outcome: Outcome) -> str:
+    if outcome.status is Status.CANCELLED:
+        return f"cancelled in {outcome.phase}"
+    return " ".join(_without_name(word, outcome) for word in outcome.reason.split(" "))
+
+
+def _without_name(word: str, outcome: Outcome) -> str:
+    bare = word.strip("[]():,.'\"")
+    if bare in (outcome.target.host, outcome.host) or _is_address(bare):
+        return word.replace(bare, "<host>")
+    return word
+
+
+def _is_address(word: str) -> bool:
+    try:
+        ip_address(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _print_counts(conclusion: Conclusion, console: Console) -> None:
+    from rich.text import Text
+
+    report, ended_by = conclusion.report, conclusion.ended_by
+    hosts = "1 host" if len(report) == 1 else f"{len(report)} hosts"
+    early = "" if ended_by is None else f", ended by {ended_by}"
+    line = Text(f"{hosts} in {conclusion.seconds:.1f} s{early}: ")
+    counts = [
+        Text(f"{len(outcomes)} {status_name(status)}", STYLES[status])
+        for status, outcomes in report.by_status.items()
+    ]
+    console.print(line + Text(", ").join(counts))
+
+
+def _print_failures(report: Report, console: Console) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for group in failure_groups(report):
+        line = Text.assemble((group.who, STYLES[group.status]), f": {group.reason}")
+        console.print(Padding(line, (0, 0, 0, _INDENT)))
+
+
+def _print_times(report: Report, console: Console) -> None:
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    slowest = report.slowest(_SLOWEST)
+    if not slowest:
+        return
+    phases = [_phases(outcome) for outcome in slowest]
+    table = Table.grid(padding=(0, 1))
+    table.add_column(overflow="fold")
+    table.add_column(justify="right", no_wrap=True)
+    if any(phases):  # rich would take the room for an empty column from the hosts' names
+        table.add_column(style="dim")
+    for outcome, notable in zip(slowest, phases, strict=True):
+        cells = [Text(outcome.host), Text(f"{outcome.elapsed:.2f} s"), Text(notable)]
+        table.add_row(*cells[: len(table.columns)])
+    console.print("slowest:")
+    console.print(Padding(table, (0, 0, 0, _INDENT), expand=False))
+    times = [(f"p{q}", report.percentile(q)) for q in _PERCENTILES]
+    times.append(("max", report.percentile(100)))
+    console.print(Text(", ").join(Text(f"{name} {seconds:.2f} s") for name, seconds in times))
+
+
+def _phases(outcome: Outcome) -> str:
+    notable = [
+        f"{phase} {seconds:.2f}"
+        for phase, seconds in outcome.phases
+        if phase is not Phase.QUEUED and seconds >= _NOTABLE
+    ]
+    return ", ".join(notable)

@@ -1,0 +1,1 @@
+"""One run in front of a person, a pipe or a program. Private."""

@@ -1,0 +1,1 @@
+"""What `sshfan help` and the manual page say. Private."""

@@ -1,0 +1,105 @@
+"""`--dry-run`: the ssh command lines of a run, and what they change of what your ssh_config says."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from sshfan_async.cli.display.fold import folded
+from sshfan_async.cli.output import STDOUT, write
+from sshfan_async.engine.loops import run_alone
+from sshfan_async.errors import InvalidSetting
+from sshfan_async.escape import visible
+from sshfan_async.process.argv import common_argv, target_argv
+from sshfan_async.process.client import ask_version, find_program
+from sshfan_async.settings import OnStop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sshfan_async.engine.run import Run
+    from sshfan_async.targets import Target
+
+__all__ = ["dry_run"]
+
+_PATIENCE = 10.0
+"""Seconds for one `ssh -G`; a `Match exec` of the user's may take its time."""
+_AT_ONCE = 4
+
+
+def dry_run(run: Run) -> int:
+    """Print, run nothing on any host, and return the exit code.
+
+    Raises:
+        InvalidSetting: there is no such program as ssh.
+
+    """
+    try:
+        path = find_program(run.ssh)
+    except FileNotFoundError as error:
+        raise InvalidSetting(f"no such program: {str(error)!r}: install the package openssh-client") from None
+    client = run_alone(ask_version, path)
+    common = common_argv(run.ssh, client, connect_timeout=run.clocks.connect_timeout)
+    lines = [
+        shlex.join(target_argv(common, target, run.command, user=run.user, log_path=os.devnull))
+        for target in run.targets
+    ]
+    for line in lines:
+        _print(line)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = list(pool.map(lambda target: _overrides(run, common, target), run.targets))
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name, overrides in zip(run.targets.values(), found, strict=True):
+        alike.setdefault(overrides, []).append(name)
+    for overrides, names in alike.items():
+        _print(f"# these settings win over your ssh_config for {folded(names)}:")
+        for override in overrides:
+            _print(f"#   {override}")
+    _print("# ssh's log, /dev/null here, goes to a pipe of sshfan's own (-E)")
+    if run.stdin is not None:
+        _print("# the command gets standard input")
+    if run.on_stop is not OnStop.LEAVE:
+        _print("# on the host a wrapper ends the command when we stop waiting for it; --kill=never sends it bare")
+    return 0
+
+
+def _print(line: str) -> None:
+    write(STDOUT, visible(line).encode() + b"\n")
+
+
+def _overrides(run: Run, common: tuple[str, ...], target: Target) -> tuple[str, ...]:
+    """Return what `ssh -G` (ssh(1): print the configuration, and exit) says with our options but not without."""
+    ours = target_argv((*common[:1], "-G", *common[1:]), target, "true", user=run.user, log_path=os.devnull)
+    plain = [common[0], "-G"]
+    if run.ssh.config_file is not None:
+        plain += ["-F", os.fspath(run.ssh.config_file)]
+    try:
+        before, after = _configuration([*plain, "--", target.host]), _configuration(ours)
+    except (OSError, subprocess.SubprocessError) as error:
+        return (f"unknown: {error}",)
+    return tuple(_differences(before, after))
+
+
+def _differences(before: dict[str, str], after: dict[str, str]) -> Iterator[str]:
+    for key, value in after.items():
+        was = before.get(key)
+        if was != value:
+            yield f"{key} {value} (was {was})" if was is not None else f"{key} {value}"
+    yield from (f"{key}: none (was {was})" for key, was in before.items() if key not in after)
+
+
+def _configuration(argv: list[str]) -> dict[str, str]:
+    done = subprocess.run(
+        argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, start_new_session=True
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "backslashreplace").strip().splitlines() or ["no message"]
+        raise subprocess.SubprocessError(said[-1])
+    found: dict[str, str] = {}
+    for line in done.stdout.decode("utf-8", "backslashreplace").splitlines():
+        key, _, value = line.partition(" ")
+        found[key] = f"{found[key]}, {value}" if key in found else value
+    return found

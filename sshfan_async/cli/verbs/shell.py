@@ -1,0 +1,142 @@
+"""`sshfan shell -w NODES`: a prompt whose lines run on many hosts, over connections that stay open."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from sshfan_async.cli.arguments.options import SECONDS, SETTINGS, common_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sshfan_async import SyncFleet
+    from sshfan_async.outcome import Outcome
+
+__all__ = ["command"]
+
+_FAREWELLS = {"exit", "quit", "logout"}
+
+
+@click.command(context_settings=SETTINGS, options_metavar="-w NODES [OPTIONS]")
+@click.option(
+    "-w", "--hosts", "node_sets", multiple=True, required=True, metavar="NODES",
+    help="Where: a node set such as web[1-20,31],ops@db1:2222,@group. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "-f", "--fanout", type=click.IntRange(min=1), default=64, metavar="N",
+    help="Hosts being connected to at once, 64 unless told.",
+)  # fmt: skip
+@click.option("-l", "--user", metavar="USER", help="Remote user, where NODES name none.")
+@click.option(
+    "-t", "--connect-timeout", type=SECONDS, default=15.0,
+    help="Seconds for a connection, 15 unless told; 0: no limit.",
+)  # fmt: skip
+@click.option(
+    "-u", "--timeout", type=SECONDS, default=0.0,
+    help="Seconds for each command; 0, the default: no limit.",
+)  # fmt: skip
+@click.option(
+    "--ssh-config", type=click.Path(exists=True, dir_okay=False, readable=True), metavar="FILE",
+    help="Use FILE in place of ~/.ssh/config and the system's ssh_config.",
+)  # fmt: skip
+@common_options
+def command(
+    node_sets: tuple[str, ...],
+    fanout: int,
+    user: str | None,
+    connect_timeout: float | None,
+    timeout: float | None,
+    ssh_config: str | None,
+    debug: bool,
+) -> int:
+    """Connect to many hosts once, then run each line that you type on all of them.
+
+    Each line runs in a shell of its own: a `cd` lasts to the end of its line. Ctrl-C ends the running command and
+    nothing else; Ctrl-D ends the shell. A connection that is lost is made again for the next line. The exit code is
+    that of the last line.
+    """
+    from sshfan_async import Ssh, SyncFleet, nodes
+    from sshfan_async.cli.display.summary import failure_lines
+    from sshfan_async.cli.execution.own_process import raise_file_limit
+    from sshfan_async.cli.output import say
+
+    raise_file_limit()
+    fleet = SyncFleet(
+        [target for node_set in node_sets for target in nodes(node_set)],
+        user,
+        ssh=Ssh(config_file=ssh_config),
+        fanout=fanout,
+        connect_timeout=connect_timeout,
+    )
+    with fleet:
+        status = fleet.status
+        for line in failure_lines(status):
+            say(f"sshfan: {line}")
+        say(f"{len(status) - len(status.not_ok)} of {len(status)} hosts connected")
+        code = status.exit_code
+        for line in _lines():
+            code = _run(fleet, line, timeout)
+    return code
+
+
+def _lines() -> Iterator[str]:
+    """Yield what is to run: typed at a prompt, or read from standard input as it is."""
+    prompts = os.isatty(0)
+    if prompts:
+        with suppress(ImportError):
+            import readline  # noqa: F401, gives input() its editing and its history
+    while True:
+        try:
+            line = input("sshfan> ") if prompts else sys.stdin.readline()
+        except KeyboardInterrupt:
+            click.echo()
+            continue
+        except EOFError:
+            click.echo()
+            return
+        if line.strip() in _FAREWELLS or (line == "" and not prompts):
+            return
+        if line.strip() != "":
+            yield line.rstrip("\n")
+
+
+def _run(fleet: SyncFleet, line: str, timeout: float | None) -> int:
+    """Run `line` on all hosts and return its exit code."""
+    from sshfan_async.cli.display.summary import failure_lines
+    from sshfan_async.cli.output import STDERR, say, write
+    from sshfan_async.report import Report
+
+    ended: list[Outcome] = []
+    least = 0
+    try:
+        with fleet.stream(line, timeout=timeout) as outcomes:
+            for outcome in outcomes:
+                ended.append(outcome)
+                _show(outcome)
+    except KeyboardInterrupt:
+        if os.isatty(STDERR):
+            write(STDERR, b"\n")  # the terminal's own `^C` stands on this line
+        least = 1  # those that have ended do not tell of the others
+        say(f"interrupted: {len(ended)} of {len(fleet.status)} hosts had ended")
+    report = Report(tuple(ended), finished_at=time.time())
+    for failure in failure_lines(report):
+        say(f"sshfan: {failure}")
+    return max(least, report.exit_code)
+
+
+def _show(outcome: Outcome) -> None:
+    from sshfan_async.cli.display.lines import Lines, LineStyle
+    from sshfan_async.cli.output import STDERR, STDOUT, write
+
+    for descriptor, output in ((STDOUT, outcome.open_stdout()), (STDERR, outcome.open_stderr())):
+        lines = Lines(outcome.host, LineStyle(neutralised=os.isatty(descriptor)))
+        with output:
+            while data := output.read(256 * 1024):
+                write(descriptor, lines.feed(data))
+        write(descriptor, lines.end())

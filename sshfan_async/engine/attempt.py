@@ -1,0 +1,249 @@
+"""One launch of one target, under its clocks, to a record of how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sshfan_async.engine.ended import (
+    Ended,
+    concluded,
+    not_started,
+    remote_state,
+    stderr_tail,
+    stopped,
+    with_wrapper_note,
+    without_diagnostics,
+)
+from sshfan_async.outcome import Phases, Status
+from sshfan_async.process.argv import target_argv
+from sshfan_async.process.child import Child
+from sshfan_async.sshlog.log import SshLog
+from sshfan_async.sshlog.stamps import phases
+
+if TYPE_CHECKING:
+    from sshfan_async.engine.context import RunContext
+    from sshfan_async.engine.ended import Cause
+    from sshfan_async.event import Stream
+    from sshfan_async.outcome import Clock, Phase
+    from sshfan_async.process.child import Listener
+    from sshfan_async.sshlog.verdict import Verdict
+    from sshfan_async.targets import Target
+
+__all__ = ["Attempt"]
+
+
+class Attempt:
+    """A launch under way. `run` sees it to its end; `stop` ends it early.
+
+    A clock or `stop` cancels the wait for the exit; the first one wins. Spawning and termination are never
+    interrupted.
+    """
+
+    __slots__ = (
+        "_armed_for",
+        "_cause",
+        "_child",
+        "_clock",
+        "_context",
+        "_enqueued_at",
+        "_is_ending",
+        "_listener",
+        "_paused_for",
+        "_timer",
+        "_waiter",
+        "ssh_log",
+    )
+
+    def __init__(self, context: RunContext, enqueued_at: float, listener: Listener) -> None:
+        """`enqueued_at`: monotonic seconds from which the target has waited."""
+        self.ssh_log = SshLog(context.client.log_style, real=context.client.version is not None)
+        self._context = context
+        self._enqueued_at = enqueued_at
+        self._listener = listener
+        self._paused_for = 0.0
+        self._armed_for: float | None = None
+        self._is_ending = False
+        self._cause: Cause | None = None
+        self._clock: Clock = "deadline"
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiter: asyncio.Task[object] | None = None
+        self._child: Child
+
+    async def run(self, target: Target) -> Ended | None:
+        """Launch `target`'s ssh, wait for its exit, and return how it ended: failures and cancellations too.
+
+        Return None if it was stopped before the launch.
+        """
+        try:
+            async with self._context.gate:
+                if self._cause is not None:
+                    return None
+                started_at = time.time()
+                self._child = self._spawn(target)
+            await self._child.started()
+        except asyncio.CancelledError:
+            return None
+        except OSError as error:
+            verdict = not_started(error, self._context.run.ssh)
+            return Ended(verdict=verdict, phases=Phases(queued=time.monotonic() - self._enqueued_at))
+        child, flow = self._child, self._context.flow
+        self._arm()
+        if flow.followed:
+            flow.add(self)
+        self._waiter = asyncio.current_task()
+        try:
+            if self._cause is None:
+                child.finish(await child.exited())  # not `wait`: its coroutine is one more object for each host
+        except asyncio.CancelledError:
+            if self._cause is None:
+                self._cause = "stop"
+            elif self._waiter is not None:
+                self._waiter.uncancel()
+        finally:
+            self._waiter = None
+            if self._timer is not None:
+                self._timer.cancel()
+        if flow.followed:
+            # From now on output goes to the outcome alone: a consumer may be far behind, or gone.
+            flow.remove(self)
+            self._is_ending = True
+            child.resume()
+        if child.ended_at is None:
+            stopped_at, phase = time.monotonic(), self.ssh_log.phase()
+            await child.stop(self._context.run.clocks.kill_after)
+            if child.stopped:
+                return self._conclude(started_at, stopped_at, self._stopped(stopped_at, phase))
+        assert child.ended_at is not None
+        assert child.returncode is not None
+        self._cause = None  # the child exited before anything was done to it
+        verdict = self.ssh_log.end(child.returncode, child.preamble + stderr_tail(child.stderr.value()))
+        return self._conclude(started_at, child.ended_at, with_wrapper_note(verdict, child.reports))
+
+    def stop(self) -> None:
+        """End it as `cancelled`, unless it has ended already."""
+        self._interrupt("stop")
+
+    def pause(self) -> None:
+        """Stop reading output. Every clock but `connect_timeout` stands still."""
+        self._child.pause()
+        self._arm()
+
+    def resume(self, paused_since: float) -> None:
+        """Read output again, and let the clock run."""
+        sent_at = self.ssh_log.sent_at
+        if sent_at is not None:
+            self._paused_for += time.monotonic() - max(paused_since, sent_at)
+        self._child.resume()
+        self._arm()
+
+    def progressed(self, ssh_log: SshLog) -> None:
+        """The child's log has moved on."""
+        if self._sent_at() != self._armed_for:
+            self._arm()
+        self._listener.progressed(ssh_log)
+
+    @property
+    def follows(self) -> bool:
+        """Whether the run's consumer takes phases and output as they come."""
+        return self._context.flow.followed and not self._is_ending
+
+    def wrote(self, stream: Stream, data: bytes) -> None:
+        """The command has written `data`."""
+        if self.follows:
+            self._listener.wrote(stream, data)
+
+    def _spawn(self, target: Target) -> Child:
+        context, run = self._context, self._context.run
+        pipe = context.log_pipes.open()
+        return Child.spawn(
+            context.executable,
+            target_argv(context.common_argv, target, context.command, user=run.user, log_path=pipe.path),
+            context.environment,
+            ssh_log=self.ssh_log,
+            log_pipe=pipe,
+            readers=context.readers,
+            null=context.null,
+            source=context.source,
+            secret=context.secret,
+            store=context.store,
+            max_output=run.limits.max_output,
+            listener=self,
+        )
+
+    # clocks
+
+    def _arm(self) -> None:
+        """Arm `connect_timeout` until the command is sent, then `timeout`; the deadline instead if it comes first."""
+        if self._cause is not None:
+            return
+        clocks, flow = self._context.run.clocks, self._context.flow
+        sent_at = self._armed_for = self._sent_at()
+        if sent_at is None:
+            self._clock, at = "connect_timeout", _after(self._child.launched_at, clocks.connect_timeout)
+        else:
+            self._clock, at = "timeout", _after(sent_at + self._paused_for, clocks.timeout)
+        if flow.deadline <= at:
+            self._clock, at = "deadline", flow.deadline
+        if flow.paused_since is not None and self._clock != "connect_timeout":
+            at = math.inf
+        if self._timer is not None:
+            if self._timer.when() == at:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if at < math.inf:
+            self._timer = asyncio.get_running_loop().call_at(at, self._expire)
+
+    def _sent_at(self) -> float | None:
+        """Return when the command left. A program that is not OpenSSH's and writes no log counts from its launch."""
+        return self._child.launched_at if self.ssh_log.silent else self.ssh_log.sent_at
+
+    def _expire(self) -> None:
+        self._interrupt(self._clock)
+
+    def _interrupt(self, cause: Cause) -> None:
+        if self._cause is None:
+            self._cause = cause
+            if self._waiter is not None:
+                self._waiter.cancel()
+
+    # the end
+
+    def _stopped(self, stopped_at: float, phase: Phase) -> Verdict:
+        child = self._child
+        assert self._cause is not None
+        assert child.returncode is not None
+        # Over a ControlMaster the command may have gone out before the log said so.
+        sent = self.ssh_log.end(child.returncode, child.preamble).sent
+        after = stopped_at - child.launched_at
+        return stopped(self._cause, self._context.run.clocks, after=after, phase=phase, sent=sent)
+
+    def _conclude(self, started_at: float, ended_at: float, verdict: Verdict) -> Ended:
+        child, ssh_log = self._child, self.ssh_log
+        if not verdict.sent:
+            # No command ran, so stderr holds ssh's own messages: the reason has them.
+            child.stdout.clear()
+            child.stderr.clear()
+        queued = child.launched_at - self._enqueued_at
+        ended = concluded(
+            verdict,
+            phases=phases(ssh_log.stamps, child.launched_at, ended_at, queued),
+            started_at=started_at,
+            cause=self._cause,
+            remote=remote_state(verdict, stopped=child.stopped, reports=child.reports, left=True),
+            stdout=child.stdout,
+            stderr=child.stderr,
+            input_failure=child.input_failure,
+            peer=ssh_log.peer,
+        )
+        if verdict.status is not Status.LOST:
+            return ended
+        return replace(ended, stderr=without_diagnostics(ended.stderr, verdict))
+
+
+def _after(since: float, seconds: float | None) -> float:
+    return math.inf if seconds is None else since + seconds

@@ -1,0 +1,54 @@
+"""`RunContext`: what all hosts and attempts of one run share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sshfan_async.engine.flow import Flow
+    from sshfan_async.engine.pacing import Pacer
+    from sshfan_async.engine.run import Run
+    from sshfan_async.engine.run_log import RunLog
+    from sshfan_async.engine.slots import Slots
+    from sshfan_async.event import Event
+    from sshfan_async.process.client import Client
+    from sshfan_async.process.log_pipe import LogPipes
+    from sshfan_async.process.readers import Readers
+    from sshfan_async.process.spawn_gate import SpawnGate
+    from sshfan_async.stdio.capture import Store
+    from sshfan_async.stdio.source import Source
+
+__all__ = ["RunContext"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """Made by the supervisor, which closes what it holds at the end of the run."""
+
+    run: Run
+    emit: Callable[[Event], None]
+    run_log: RunLog
+    pacer: Pacer
+    slots: Slots
+    flow: Flow
+
+    client: Client
+    executable: str
+    """The path of ssh; `argv` begins with its name, which ssh repeats in each line of its log."""
+    common_argv: tuple[str, ...]
+    command: str
+    """What the login shell gets: the run's command, or its wrapper."""
+    secret: str | None
+    """The watchdog's; None if the command is sent as it is."""
+    environment: Mapping[bytes, bytes] | None
+
+    null: int
+    """A descriptor of the null device. Opening one for each child takes 4 % of what a child costs us."""
+    source: Source | None
+    gate: SpawnGate
+    log_pipes: LogPipes
+    readers: Readers
+    store: Store

@@ -1,0 +1,255 @@
+"""How an attempt ended, in words: every ending, of a child and of a fleet's command, is worded here.
+
+Verdict (ssh's log or a fleet's channel says how it ended)
+-> stopped(), never_started(), not_started(), ...   endings that ssh does not know of
+-> concluded()                                      what could not be kept or sent makes it `local`
+-> Ended -> Ended.outcome()                         the one place where an attempt becomes an `Outcome`
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from sshfan_async.outcome import Outcome, Phase, Phases, Status
+from sshfan_async.process.spawn import ExitCodesLost
+from sshfan_async.sshlog.diagnostics import strip_diagnostics
+from sshfan_async.sshlog.verdict import Verdict
+
+if TYPE_CHECKING:
+    from sshfan_async.outcome import Clock, Remote
+    from sshfan_async.process.watchdog import Reports
+    from sshfan_async.settings import Clocks, Ssh
+    from sshfan_async.stdio.capture import Capture, Nothing
+    from sshfan_async.stdio.spilled import Spilled
+    from sshfan_async.targets import Target
+
+__all__ = [
+    "Cause",
+    "Ended",
+    "concluded",
+    "connection_lost",
+    "failed_here",
+    "input_unreadable",
+    "never_started",
+    "not_started",
+    "refused_session",
+    "remote_state",
+    "stderr_tail",
+    "stopped",
+    "with_wrapper_note",
+    "without_diagnostics",
+]
+
+Cause: TypeAlias = "Clock | Literal['stop']"
+"""Why we ended an attempt: the clock that fired, or a request to stop."""
+
+_SCARCE = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Temporary shortages, worth a retry."""
+
+_RAN = frozenset({Status.OK, Status.FAILED, Status.SIGNALLED})
+
+_TAIL = 8 * 1024
+"""Bytes at the end of standard error that are searched for ssh's own messages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """One attempt, ended."""
+
+    verdict: Verdict
+    phases: Phases
+    started_at: float | None = None
+    clock: Clock | None = None
+    remote: Remote = "ended"
+    signal: str | None = None
+    """The signal that ended the remote command, if its name is known."""
+    peer: str | None = None
+    """What it connected to, if ssh's log says so."""
+    stdout: bytes | Spilled = b""
+    stderr: bytes | Spilled = b""
+    stdout_dropped: int = 0
+    stderr_dropped: int = 0
+
+    def outcome(self, target: Target, host: str, attempts: int) -> Outcome:
+        """Return the outcome of `target`, named `host` by the caller, if this was its last attempt."""
+        verdict = self.verdict
+        return Outcome(
+            target=target,
+            host=host,
+            status=verdict.status,
+            exit_code=verdict.exit_code,
+            signal=self.signal,
+            phases=self.phases,
+            started_at=self.started_at,
+            attempts=attempts,
+            sent=verdict.sent,
+            clock=self.clock,
+            phase=verdict.phase,
+            remote=self.remote,
+            reason=verdict.reason,
+            stdout_dropped=self.stdout_dropped,
+            stderr_dropped=self.stderr_dropped,
+            stdout_kept=self.stdout,
+            stderr_kept=self.stderr,
+        )
+
+
+def concluded(
+    verdict: Verdict,
+    *,
+    phases: Phases,
+    started_at: float | None,
+    cause: Cause | None,
+    remote: Remote,
+    stdout: Capture | Nothing,
+    stderr: Capture | Nothing,
+    input_failure: OSError | None,
+    signal: str | None = None,
+    peer: str | None = None,
+) -> Ended:
+    """Return the end of an attempt that has begun.
+
+    Output that could not be kept, or input that could not be read, makes it `local`, however the command ended.
+    """
+    kept, kept_stderr = stdout.value(), stderr.value()
+    failure = stdout.failure or stderr.failure
+    if failure is not None:
+        verdict = failed_here(verdict, f"its output cannot be kept: {failure.strerror or failure}")
+    if input_failure is not None:
+        why = input_failure.strerror or input_failure
+        verdict = failed_here(verdict, f"its standard input cannot be read to its end: {why}")
+    return Ended(
+        verdict=verdict,
+        phases=phases,
+        started_at=started_at,
+        clock=None if cause == "stop" else cause,
+        remote=remote,
+        signal=signal if verdict.status is Status.SIGNALLED else None,
+        peer=peer,
+        stdout=kept,
+        stderr=kept_stderr,
+        stdout_dropped=stdout.dropped,
+        stderr_dropped=stderr.dropped,
+    )
+
+
+# before the launch
+
+
+def never_started(clock: Clock | None) -> Verdict:
+    """Return the verdict on a target whose turn never came: `clock` ended the run, or None for a request to stop."""
+    why = "the run was stopped" if clock is None else "the run's deadline passed"
+    reason = f"never started: {why} before this host's turn"
+    return Verdict(status=Status.NOT_RUN, sent=False, phase=Phase.QUEUED, reason=reason)
+
+
+def not_started(error: OSError, ssh: Ssh) -> Verdict:
+    """Return the verdict on a target whose ssh could not be started."""
+    return Verdict(
+        status=Status.LOCAL,
+        sent=False,
+        phase=Phase.QUEUED,
+        reason=str(error) if isinstance(error, ExitCodesLost) else _why_not_started(error, ssh),
+        transient=error.errno in _SCARCE,
+    )
+
+
+def _why_not_started(error: OSError, ssh: Ssh) -> str:
+    program = os.fspath(ssh.program)
+    if shutil.which(program) is None:
+        why = "no such program: install the OpenSSH client (Debian: openssh-client), or name it with program="
+    else:
+        why = error.strerror or str(error)
+    return f"cannot start {program!r}: {why}"
+
+
+def input_unreadable(error: OSError) -> Verdict:
+    """Return the verdict on a target whose standard input cannot be opened."""
+    why = f"its standard input cannot be read: {error.strerror or error}"
+    return Verdict(status=Status.LOCAL, sent=False, phase=Phase.QUEUED, reason=why)
+
+
+def refused_session(reason: str) -> Verdict:
+    """Return the verdict on a command for which the host opens no session."""
+    why = f"the host opens no session: {reason}"
+    return Verdict(status=Status.DROPPED, sent=False, phase=Phase.QUEUED, reason=why)
+
+
+# after the launch
+
+
+def stopped(cause: Cause, clocks: Clocks, *, after: float, phase: Phase, sent: bool, note: str = "") -> Verdict:
+    """Return the verdict on an attempt that we ended, `after` seconds, in `phase`; `note` is added to the reason."""
+    if cause == "connect_timeout" or cause == "timeout":
+        status, reason = Status.TIMED_OUT, f"timed out after {getattr(clocks, cause):.1f} s in {phase}"
+    elif cause == "deadline":
+        status, reason = Status.TIMED_OUT, f"the run's deadline of {clocks.deadline:.1f} s passed in {phase}"
+    else:
+        status, reason = Status.CANCELLED, f"cancelled after {after:.1f} s in {phase}"
+    return Verdict(status=status, sent=sent, phase=phase, reason=f"{reason}; {note}" if note else reason)
+
+
+def connection_lost(reason: str, *, sent: bool) -> Verdict:
+    """Return the verdict on a fleet's command whose connection was lost."""
+    if sent:
+        text = f"the connection was lost after the command was sent: {reason}"
+        return Verdict(status=Status.LOST, sent=True, phase=Phase.RUN, reason=text)
+    text = f"the connection was lost before the command was sent: {reason}"
+    return Verdict(status=Status.DROPPED, sent=False, phase=Phase.QUEUED, reason=text)
+
+
+def failed_here(verdict: Verdict, why: str) -> Verdict:
+    """Return `verdict` with something that failed on this machine, whatever became of the command."""
+    return replace(_noted(verdict, why, first=True), status=Status.LOCAL)
+
+
+def with_wrapper_note(verdict: Verdict, reports: Reports | None) -> Verdict:
+    """Return `verdict`, with a note if a wrapped command ended and its wrapper never began."""
+    if verdict.status not in _RAN or reports is None or reports.watched is not None:
+        return verdict
+    note = "the clean-up wrapper did not run there (a forced or restricted command?): on_stop='leave' sends none"
+    return _noted(verdict, note)
+
+
+def _noted(verdict: Verdict, note: str, *, first: bool = False) -> Verdict:
+    parts = [note, verdict.reason] if first else [verdict.reason, note]
+    return replace(verdict, reason="; ".join(part for part in parts if part))
+
+
+def remote_state(
+    verdict: Verdict, *, exited: bool = False, stopped: bool, reports: Reports | None, left: bool
+) -> Remote:
+    """Return what is known of the remote command.
+
+    `exited`: its exit status or signal came. `stopped`: we told it, or its ssh, to end. `left`: without a watchdog,
+    whether it certainly runs on.
+    """
+    if exited or verdict.status in _RAN or not verdict.sent:
+        return "ended"
+    if not stopped:
+        return "unknown"
+    if reports is None:
+        return "left" if left else "unknown"
+    if reports.ended:
+        return "ended"
+    return "left" if reports.left or reports.watched is False else "unknown"
+
+
+# what ssh wrote on standard error
+
+
+def stderr_tail(kept: bytes | Spilled) -> bytes:
+    """Return the end of a child's standard error, in which ssh's own messages can be."""
+    return kept[-_TAIL:] if isinstance(kept, bytes) else kept.tail(_TAIL)
+
+
+def without_diagnostics(kept: bytes | Spilled, verdict: Verdict) -> bytes | Spilled:
+    """Return the command's part of a child's standard error: without what ssh added when the connection ended."""
+    if isinstance(kept, bytes):
+        return strip_diagnostics(kept, verdict)
+    tail = stderr_tail(kept)
+    return kept.without_last(len(tail) - len(strip_diagnostics(tail, verdict)))

@@ -1,0 +1,127 @@
+"""Paces connections to a server or jump host that has dropped one of ours, and the retries of a host.
+
+sshd drops unauthenticated connections at random above a number (sshd_config(5): MaxStartups, 10:30:100 by default).
+From 9.8 on it shuts out a source that fails often (PerSourcePenalties). A retry at the same rate is dropped again. So
+a peer that drops us gets few connections at a time, and more as they succeed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter, deque
+
+__all__ = ["Pacer", "Passage", "back_off"]
+
+_PACED = 4.0
+"""Connections at once to a peer that has dropped one: well below the 10 from which sshd drops by default."""
+
+_BACK_OFF = 0.5
+"""Seconds before the second attempt, doubled for each further one, and up to twice that at random."""
+
+
+def back_off(attempts: int) -> float:
+    """Return the seconds to wait after `attempts` that failed; the random part spreads the hosts."""
+    seconds: float = _BACK_OFF * 2 ** (attempts - 1)
+    return seconds * random.uniform(1, 2)
+
+
+class Passage:
+    """One attempt between its launch and the sent command; `peer` is a guess until ssh's log names it."""
+
+    __slots__ = ("_identified", "_pacer", "peer")
+
+    def __init__(self, pacer: Pacer, peer: str | None) -> None:
+        self._pacer: Pacer | None = pacer
+        self._identified = False
+        self.peer = peer
+
+    def identify(self, peer: str) -> None:
+        """Note what the attempt connects to: an address, or a jump host."""
+        if self._pacer is not None and not self._identified:
+            self._identified = True
+            self._pacer._identify(self.peer, peer)
+            self.peer = peer
+
+    def succeed(self) -> bool:
+        """Note that the command was sent: the connection no longer counts. Return False if that is not new."""
+        return self._end(succeeded=True, dropped=False)
+
+    def end(self, *, dropped: bool) -> None:
+        """Note the end of the attempt; `dropped`: the peer closed it before the command was sent."""
+        self._end(succeeded=False, dropped=dropped)
+
+    def _end(self, *, succeeded: bool, dropped: bool) -> bool:
+        pacer, self._pacer = self._pacer, None
+        if pacer is None:
+            return False
+        if self.peer is not None:
+            pacer._end_passage(self.peer, succeeded=succeeded, dropped=dropped)
+        return True
+
+
+class Pacer:
+    """The passages of one run, counted by peer."""
+
+    def __init__(self) -> None:
+        self._connecting: Counter[str] = Counter()
+        self._seen: Counter[str] = Counter()
+        self._limits: dict[str, float] = {}
+        self._waiters: dict[str, deque[asyncio.Future[None]]] = {}
+
+    async def enter(self, peer: str | None) -> Passage:
+        """Wait until a connection to `peer` may begin; None: the peer is not known yet.
+
+        An unknown peer is taken for the one that most of the run's targets so far have shared, if that one is paced.
+        So behind one bastion all targets wait; among many servers, one that drops us delays no other.
+        """
+        expected = self._usual() if peer is None else peer
+        if expected is None:
+            return Passage(self, None)
+        if not self._is_full(expected):
+            self._connecting[expected] += 1
+            return Passage(self, expected)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(expected, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._end_passage(expected, succeeded=False, dropped=False)
+            raise
+        return Passage(self, expected)
+
+    def _usual(self) -> str | None:
+        if not self._limits:
+            return None
+        peer, count = self._seen.most_common(1)[0]
+        usual = count >= 2 and 2 * count >= self._seen.total()
+        return peer if usual and peer in self._limits else None
+
+    def _is_full(self, peer: str) -> bool:
+        limit = self._limits.get(peer)
+        return limit is not None and self._connecting[peer] >= int(limit)
+
+    def _identify(self, expected: str | None, peer: str) -> None:
+        self._seen[peer] += 1
+        if peer != expected:
+            self._connecting[peer] += 1
+            if expected is not None:
+                self._end_passage(expected, succeeded=False, dropped=False)
+
+    def _end_passage(self, peer: str, *, succeeded: bool, dropped: bool) -> None:
+        self._connecting[peer] -= 1
+        limit = self._limits.get(peer)
+        if dropped:
+            self._limits[peer] = _PACED if limit is None else max(1.0, min(_PACED, limit / 2))
+        elif succeeded and limit is not None:
+            self._limits[peer] = limit + 1 / limit
+        self._wake(peer)
+
+    def _wake(self, peer: str) -> None:
+        waiters = self._waiters.get(peer)
+        while waiters and not self._is_full(peer):
+            turn = waiters.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                self._connecting[peer] += 1

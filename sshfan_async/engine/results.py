@@ -1,0 +1,114 @@
+"""A run in the background -> what its caller asked for: a report, outcomes as they end, or events."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import anyio
+
+from sshfan_async.engine.run_task import RunTask
+from sshfan_async.event import Event, HostFinished, HostOutput
+from sshfan_async.outcome import Outcome
+from sshfan_async.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sshfan_async.engine.run import Run
+    from sshfan_async.targets import Target
+
+__all__ = ["all_outcomes", "happenings", "outcomes"]
+
+
+async def all_outcomes(run: Run) -> Report:
+    """Return the report once every target has its outcome."""
+    found: dict[Target, Outcome] = {}
+
+    def emit(event: Event) -> None:
+        if isinstance(event, HostFinished):
+            found[event.outcome.target] = event.outcome
+
+    async with RunTask(run, emit) as task:
+        await task.finished()
+    return Report(tuple(found[target] for target in run.targets), finished_at=time.time())
+
+
+@asynccontextmanager
+async def outcomes(run: Run) -> AsyncIterator[AsyncIterator[Outcome]]:
+    """Give each outcome as soon as it is there; leaving the block ends the run."""
+    send, receive = anyio.create_memory_object_stream[Outcome](math.inf)
+
+    def emit(event: Event) -> None:
+        if isinstance(event, HostFinished):
+            # The consumer may have closed its end and stayed in the block.
+            with suppress(anyio.BrokenResourceError):
+                send.send_nowait(event.outcome)
+
+    with send, receive:
+        async with RunTask(run, emit) as task:
+            task.add_done_callback(send.close)
+            yield receive
+
+
+@asynccontextmanager
+async def happenings(run: Run) -> AsyncIterator[AsyncIterator[Event]]:
+    """Give the events as they happen; leaving the block ends the run."""
+    queue = _EventQueue()
+    async with RunTask(run, queue.add, followed=True) as task:
+        queue.attach(task)
+        yield queue
+
+
+_FULL = 1024 * 1024
+"""Bytes of output in the queue of `events` above which the hosts are paused."""
+
+
+class _EventQueue:
+    """The events on their way to their consumers, who share them; at most about `_FULL` bytes of output."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._size = 0
+        self._paused = False
+        self._ended = False
+        self._arrived = anyio.Event()
+        self._task: RunTask | None = None
+
+    def attach(self, task: RunTask) -> None:
+        self._task = task
+        task.add_done_callback(self._end)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._arrived.set()
+
+    def add(self, event: Event) -> None:
+        self._events.append(event)
+        self._arrived.set()
+        if isinstance(event, HostOutput):
+            self._size += len(event.data)
+            if self._size > _FULL and not self._paused and self._task is not None:
+                self._paused = True
+                self._task.pause()
+
+    def __aiter__(self) -> _EventQueue:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._events:
+            if self._ended:
+                raise StopAsyncIteration
+            if self._arrived.is_set():  # an event that is not set may have other consumers that wait for it
+                self._arrived = anyio.Event()
+            await self._arrived.wait()
+        event = self._events.popleft()
+        if isinstance(event, HostOutput):
+            self._size -= len(event.data)
+            if self._paused and self._size <= _FULL // 2 and self._task is not None:
+                self._paused = False
+                self._task.resume()
+        return event

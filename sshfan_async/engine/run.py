@@ -1,0 +1,101 @@
+"""`Run`, all that one run needs to know, and `checked_run`, which makes it from the arguments of a door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Unpack
+
+from sshfan_async.errors import InvalidSetting
+from sshfan_async.settings import Clocks, Limits, OnStop, RunOptions, Ssh, command_text
+from sshfan_async.stdio.stdin import check_input
+from sshfan_async.targets import Target, targets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sshfan_async.settings import Command, Input
+    from sshfan_async.targets import Hosts
+
+__all__ = ["Run", "check_names", "check_ssh", "check_user", "checked_run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One command on many targets, checked."""
+
+    targets: Mapping[Target, str]
+    """Every target with its name as the caller gave it, in order."""
+    command: str
+    user: str | None
+    """The user of targets that name none."""
+    ssh: Ssh
+    clocks: Clocks
+    limits: Limits
+    stdin: Input | None
+    on_stop: OnStop
+
+
+def checked_run(hosts: Hosts, command: Command, **options: Unpack[RunOptions]) -> Run:
+    """Return the run that the arguments of `fan_out` describe.
+
+    Raises:
+        InvalidTarget: a host, or `user`, cannot be used.
+        InvalidSetting: another argument cannot be used.
+
+    """
+    user, ssh = options.get("user"), options.get("ssh", Ssh())
+    on_stop = options.get("on_stop", "kill")
+    check_ssh(ssh)
+    if on_stop not in tuple(OnStop):
+        raise InvalidSetting(f"on_stop={on_stop!r}: give 'leave', 'kill' or 'always'")
+    check_user(user)
+    return Run(
+        targets=targets(hosts),
+        command=command_text(command),
+        user=user,
+        ssh=ssh,
+        clocks=Clocks(**_fields_of(Clocks, options)),
+        limits=Limits(**_fields_of(Limits, options)),
+        stdin=check_input(options.get("stdin")),
+        on_stop=OnStop(on_stop),
+    )
+
+
+def check_names(function: str, options: Mapping[str, object], known: type) -> None:
+    """Refuse an option that `known`, a TypedDict, does not have, as Python does for a spelled-out signature.
+
+    Raises:
+        TypeError: it names `function` and the option.
+
+    """
+    for name in options:
+        if name not in known.__optional_keys__:  # type: ignore[attr-defined]
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+
+
+def check_ssh(value: object) -> None:
+    """Refuse anything but an `Ssh`.
+
+    Raises:
+        InvalidSetting: it is something else.
+
+    """
+    if not isinstance(value, Ssh):
+        raise InvalidSetting(f"ssh={value!r}: give Ssh(program=..., config_file=..., options=...)")
+
+
+def check_user(user: str | None) -> None:
+    """Refuse a user name that no target could have.
+
+    Raises:
+        InvalidTarget: it cannot be used.
+
+    """
+    if user is not None:
+        Target("any", user=user)
+
+
+def _fields_of(settings: type[Clocks | Limits], options: RunOptions) -> dict[str, Any]:
+    """Return the options that are fields of `settings`; the defaults of the others are the fields' own."""
+    names = {field.name for field in fields(settings)}
+    return {name: value for name, value in options.items() if name in names}

@@ -1,0 +1,122 @@
+"""A run in the background of the caller's task: in the caller's loop if that is a standard one, else in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self
+
+import anyio
+
+from sshfan_async.engine.loops import LoopThread, is_standard
+from sshfan_async.engine.supervisor import Supervisor
+from sshfan_async.process.uncancelled import wait_for_end
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from types import TracebackType
+
+    from sshfan_async.engine.run import Run
+    from sshfan_async.event import Event
+
+__all__ = ["RunTask"]
+
+
+class RunTask:
+    """The run goes on while the body of `async with` does. Leaving it ends the run and waits until all is reaped.
+
+    The run is a task of its own: a shield in the caller's task would not stop a native `task.cancel()`.
+    """
+
+    def __init__(self, run: Run, emit: Callable[[Event], None], *, followed: bool = False) -> None:
+        """`emit` is called in the caller's loop. `followed`: phases and output too, as they come."""
+        self._run = run
+        self._emit = emit
+        self._followed = followed
+        self._thread: LoopThread | None = None
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        if is_standard(loop):
+            self._supervisor = Supervisor(self._run, self._emit, followed=self._followed)
+            self._task: asyncio.Future[None] = loop.create_task(self._supervisor.run(), name="sshfan run")
+        else:
+            self._start_in_thread(loop)
+        return self
+
+    def _start_in_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        def emit(event: Event) -> None:
+            loop.call_soon_threadsafe(self._emit, event)
+
+        fanout = self._run.limits.fanout
+        limiter = _ForeignLimiter(fanout, loop) if isinstance(fanout, anyio.CapacityLimiter) else None
+        self._supervisor = Supervisor(self._run, emit, followed=self._followed, limiter=limiter)
+        self._thread = LoopThread("sshfan run").__enter__()
+        self._task = asyncio.wrap_future(self._thread.start(self._supervisor.run))
+
+    def _call(self, function: Callable[[], None]) -> None:
+        if self._thread is None:
+            function()
+        elif not self._task.done():
+            self._thread.call(function)
+
+    def stop(self) -> None:
+        """End the run early: what is in flight is `cancelled`, what has not started `not_run`."""
+        self._call(self._supervisor.stop)
+
+    def pause(self) -> None:
+        """Stop reading the hosts' output, until `resume`."""
+        self._call(self._supervisor.pause)
+
+    def resume(self) -> None:
+        """Read the hosts' output again."""
+        self._call(self._supervisor.resume)
+
+    def add_done_callback(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when every target has its outcome, and all of them have been emitted."""
+        self._task.add_done_callback(lambda _: callback())
+
+    async def finished(self) -> None:
+        """Wait until every target has its outcome."""
+        await asyncio.wait([self._task])
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self._task.done():
+            self.stop()
+        cancelled = await wait_for_end(self._task, on_cancel=self.stop)
+        if self._thread is not None:
+            self._thread.__exit__(None, None, None)
+        if error is None:
+            self._task.result()
+            if cancelled is not None:
+                raise cancelled
+
+
+class _ForeignLimiter:
+    """A limiter of the caller's loop, used from the loop of the run."""
+
+    def __init__(self, limiter: anyio.CapacityLimiter, loop: asyncio.AbstractEventLoop) -> None:
+        self._limiter = limiter
+        self._loop = loop
+
+    @property
+    def total_tokens(self) -> float:
+        return self._limiter.total_tokens
+
+    async def acquire_on_behalf_of(self, borrower: object) -> None:
+        got = asyncio.run_coroutine_threadsafe(self._limiter.acquire_on_behalf_of(borrower), self._loop)
+        try:
+            await asyncio.shield(asyncio.wrap_future(got))
+        except asyncio.CancelledError:
+
+            def give_back(done: Future[None]) -> None:
+                if not done.cancelled() and done.exception() is None:
+                    self.release_on_behalf_of(borrower)
+
+            got.add_done_callback(give_back)
+            raise
+
+    def release_on_behalf_of(self, borrower: object) -> None:
+        self._loop.call_soon_threadsafe(self._limiter.release_on_behalf_of, borrower)

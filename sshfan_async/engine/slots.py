@@ -1,0 +1,74 @@
+"""A run's slots: how many targets are in flight at once, within the fanout and the limit on descriptors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+
+from sshfan_async.process.descriptors import BUDGET
+
+if TYPE_CHECKING:
+    from sshfan_async.engine.run import Run
+    from sshfan_async.engine.run_log import RunLog
+
+__all__ = ["Slots"]
+
+
+class SharedLimiter(Protocol):
+    """The part of an `anyio.CapacityLimiter` that is used here."""
+
+    @property
+    def total_tokens(self) -> float: ...
+
+    async def acquire_on_behalf_of(self, borrower: object) -> None: ...
+
+    def release_on_behalf_of(self, borrower: object) -> None: ...
+
+
+class Slots:
+    """One slot for each target in flight. A slot holds a place in the fanout, and the descriptors of one child."""
+
+    def __init__(self, run: Run, descriptors: int, limiter: SharedLimiter | None, run_log: RunLog) -> None:
+        """`descriptors`: of ours, for each child. `limiter` replaces the one in the run's limits."""
+        self.descriptors = descriptors
+        self._room = BUDGET.room()
+        hosts = len(run.targets)
+        wanted = run.limits.fanout if limiter is None else limiter
+        self.most: int
+        """Targets in flight at once."""
+        if not isinstance(wanted, int) and wanted is not None:
+            self._limiter: SharedLimiter = wanted
+            self.most = int(min(hosts, wanted.total_tokens))
+        else:
+            fanout = hosts if wanted is None else min(wanted, hosts)
+            possible = max(1, self._room // descriptors)
+            if possible < fanout:
+                run_log.fanout_lowered(fanout, possible)
+            self.most = max(1, min(fanout, possible))
+            self._limiter = anyio.CapacityLimiter(self.most)
+        run_log.run_started(hosts, self.most)
+
+    async def acquire(self, owner: object) -> None:
+        """Wait for a slot."""
+        await self._enter(owner)
+        try:
+            await BUDGET.lease(self.descriptors, self._room)
+        except BaseException:
+            self._limiter.release_on_behalf_of(owner)
+            raise
+
+    async def _enter(self, owner: object) -> None:
+        try:
+            if isinstance(self._limiter, anyio.CapacityLimiter):
+                # The waiting call takes a cancel scope and a turn of the loop even if it need not wait: 3 % a child.
+                self._limiter.acquire_on_behalf_of_nowait(owner)
+                return
+        except anyio.WouldBlock:
+            pass
+        await self._limiter.acquire_on_behalf_of(owner)
+
+    def release(self, owner: object) -> None:
+        """Free the slot of `owner`."""
+        BUDGET.release(self.descriptors)
+        self._limiter.release_on_behalf_of(owner)

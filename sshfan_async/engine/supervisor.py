@@ -1,0 +1,215 @@
+"""Many targets -> outcomes: one `Host` for each, launched as slots get free. Exactly one outcome each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import math
+import os
+import time
+from collections import deque
+from contextvars import copy_context
+from typing import TYPE_CHECKING
+
+import anyio
+
+from sshfan_async.engine.context import RunContext
+from sshfan_async.engine.ended import Ended, never_started, not_started
+from sshfan_async.engine.flow import Flow
+from sshfan_async.engine.host import Host
+from sshfan_async.engine.pacing import Pacer
+from sshfan_async.engine.run_log import RunLog
+from sshfan_async.engine.slots import Slots
+from sshfan_async.event import HostFinished
+from sshfan_async.outcome import Phases
+from sshfan_async.process.argv import common_argv, ssh_environment
+from sshfan_async.process.child import DESCRIPTORS
+from sshfan_async.process.client import find_program, identify
+from sshfan_async.process.descriptors import enlarge_table
+from sshfan_async.process.log_pipe import LogPipes
+from sshfan_async.process.readers import make_readers
+from sshfan_async.process.spawn_gate import spawn_gate
+from sshfan_async.process.watchdog import new_secret, wrap
+from sshfan_async.settings import OnStop
+from sshfan_async.stdio.capture import Store
+from sshfan_async.stdio.source import Source, open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sshfan_async.engine.run import Run
+    from sshfan_async.engine.slots import SharedLimiter
+    from sshfan_async.event import Event
+    from sshfan_async.outcome import Clock, Outcome
+    from sshfan_async.sshlog.verdict import Verdict
+
+__all__ = ["Supervisor"]
+
+# anyio's first call imports its asyncio backend, and the caller's loop would stand still for 15 ms.
+with contextlib.suppress(ImportError):
+    importlib.import_module("anyio._backends._asyncio")
+
+
+class Supervisor:
+    """One run. `run()` returns when each target has its outcome; `stop()` ends it early, from the same loop.
+
+    The hosts are plain asyncio tasks. anyio's tasks carry 2.4 KiB more each, and a cancelled anyio scope wakes the
+    loop in every turn until a child has ended.
+    """
+
+    def __init__(
+        self, run: Run, emit: Callable[[Event], None], *, followed: bool = False, limiter: SharedLimiter | None = None
+    ) -> None:
+        """`emit` gets each event; with `followed`, phases and output too, as they come.
+
+        `limiter` replaces the one in the run's limits if that one belongs to another loop.
+        """
+        self._run = run
+        self._emit = emit
+        self._limiter = limiter
+        self._run_log = RunLog()
+        self._pending = deque(run.targets.items())
+        self._hosts: set[Host] = set()
+        # One context for all tasks: a copy for each is one more object that every garbage collection visits.
+        self._task_context = copy_context()
+        self._launching = anyio.CancelScope()
+        self._stopped = False
+        self._flow = Flow(deadline=math.inf, followed=followed)
+
+    def stop(self) -> None:
+        """Launch no further target (`not_run`), and end those in flight (`cancelled`)."""
+        self._stopped = True
+        self._launching.cancel()
+        for host in self._hosts:
+            host.stop()
+
+    def drain(self) -> None:
+        """Launch no further target (`not_run`); those in flight go on to their own end."""
+        self._launching.cancel()
+
+    def pause(self) -> None:
+        """Stop reading output, and stop the clocks, until `resume`."""
+        self._flow.pause()
+        self._launching.deadline = math.inf
+
+    def resume(self) -> None:
+        """Read output again."""
+        self._flow.resume()
+        self._launching.deadline = self._flow.deadline
+
+    async def run(self) -> None:
+        """Run all targets. `HostFinished` is emitted exactly once for each, in order of completion."""
+        began = time.monotonic()
+        deadline = self._run.clocks.deadline
+        if deadline is not None:
+            self._launching.deadline = self._flow.deadline = began + deadline
+        with contextlib.ExitStack() as resources:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    await self._start_all(resources, group, began)
+            finally:
+                for host in tuple(self._hosts):
+                    host.conclude()  # its task was cancelled before its first step
+        self._run_log.run_finished(time.monotonic() - began)
+
+    async def _start_all(self, resources: contextlib.ExitStack, group: asyncio.TaskGroup, began: float) -> None:
+        failure: Verdict | None = None
+        try:
+            with self._launching:
+                try:
+                    context = await self._prepare(resources)
+                except OSError as error:
+                    failure = not_started(error, self._run.ssh)
+                else:
+                    await self._launch_all(context, group, began)
+        finally:
+            self._finish_pending(failure, time.monotonic() - began)
+
+    async def _prepare(self, resources: contextlib.ExitStack) -> RunContext:
+        """Make what all attempts share; `resources` closes it.
+
+        Raises:
+            OSError: the program cannot be started, or the standard input cannot be read.
+
+        """
+        run = self._run
+        await self._run_log.open()
+        executable = find_program(run.ssh)
+        client = await identify(executable)
+        source: Source | None = None
+        if run.stdin is not None:
+            try:
+                source = await open_source(run.stdin)
+            except OSError as error:
+                why = error.strerror or str(error)
+                raise OSError(error.errno, f"the standard input for it cannot be read: {why}") from error
+            resources.callback(source.close)
+        null = os.open(os.devnull, os.O_RDWR)
+        resources.callback(os.close, null)
+        readers = make_readers(asyncio.get_running_loop())
+        resources.callback(readers.close)
+        store = Store(run.limits.memory)
+        resources.callback(store.close)
+        log_pipes = LogPipes()
+        resources.callback(log_pipes.close)
+        command, secret = run.command, None
+        # A program that is not OpenSSH's client may do anything with the command: it gets it as it is.
+        if run.on_stop is not OnStop.LEAVE and client.version is not None:
+            secret = new_secret()
+            size = None if source is None else source.size
+            command = wrap(command, secret=secret, on_stop=run.on_stop, grace=run.clocks.kill_after, stdin_size=size)
+        descriptors = DESCRIPTORS + (source is not None or secret is not None)
+        return RunContext(
+            run=run,
+            emit=self._emit,
+            run_log=self._run_log,
+            pacer=Pacer(),
+            slots=Slots(run, descriptors, self._limiter, self._run_log),
+            flow=self._flow,
+            client=client,
+            executable=executable,
+            common_argv=common_argv(run.ssh, client, connect_timeout=run.clocks.connect_timeout),
+            command=command,
+            secret=secret,
+            environment=ssh_environment(os.environb),
+            null=null,
+            source=source,
+            gate=spawn_gate(),
+            log_pipes=log_pipes,
+            readers=readers,
+            store=store,
+        )
+
+    async def _launch_all(self, context: RunContext, group: asyncio.TaskGroup, began: float) -> None:
+        await enlarge_table(context.slots.most * context.slots.descriptors)
+        on_end = self._host_ended  # one bound method for all hosts
+        while self._pending:
+            host = Host(context, *self._pending[0], began, on_end)
+            await host.admitted()
+            self._pending.popleft()
+            self._hosts.add(host)
+            if self._stopped:
+                host.stop()  # it got its slot in the very turn of the loop in which the run was stopped
+            group.create_task(host.run(), context=self._task_context)
+            # One host ahead is enough: more that wait for their spawn would only take memory.
+            await asyncio.sleep(0)
+            await context.gate.cleared()
+
+    def _finish_pending(self, failure: Verdict | None, queued: float) -> None:
+        clock: Clock | None = "deadline" if time.monotonic() >= self._flow.deadline else None
+        for target, name in self._pending:
+            ended = Ended(
+                verdict=never_started(clock) if failure is None else failure,
+                phases=Phases(queued=queued),
+                clock=clock if failure is None else None,
+            )
+            self._finish(ended.outcome(target, name, 0))
+
+    def _host_ended(self, host: Host, outcome: Outcome) -> None:
+        self._hosts.discard(host)
+        self._finish(outcome)
+
+    def _finish(self, outcome: Outcome) -> None:
+        self._run_log.host_finished(outcome)
+        self._emit(HostFinished(outcome))

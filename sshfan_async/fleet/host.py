@@ -1,0 +1,252 @@
+"""One host of a fleet: its connection, made and replaced as commands need it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sshfan_async.engine.ended import Ended
+from sshfan_async.engine.pacing import back_off
+from sshfan_async.fleet.master import Master
+from sshfan_async.fleet.sessions import Sessions
+from sshfan_async.outcome import Phase, Phases, Status
+from sshfan_async.process.descriptors import BUDGET
+from sshfan_async.sshlog.verdict import Verdict
+
+if TYPE_CHECKING:
+    from sshfan_async.engine.pacing import Passage
+    from sshfan_async.event import Stream
+    from sshfan_async.fleet.context import FleetContext
+    from sshfan_async.mux.connection import Connection
+    from sshfan_async.outcome import Outcome
+    from sshfan_async.sshlog.log import SshLog
+    from sshfan_async.targets import Target
+
+__all__ = ["DESCRIPTORS", "FleetHost"]
+
+DESCRIPTORS = 6
+"""Descriptors of ours that a connection takes: those of its child, and the control socket."""
+
+_COOL_DOWN = 1.0
+"""Seconds for which a host that could not be reached is not tried again, doubled after each further failure.
+
+Its commands fail at once meanwhile; otherwise every run would wait for it.
+"""
+_LONGEST_COOL_DOWN = 30.0
+
+_CLOSED = "the fleet was closed"
+
+
+class FleetHost:
+    """Connects on `connect()` or on first use, and reconnects after a loss.
+
+    A command waits for one series of attempts at most. A command that was sent is never sent again.
+    """
+
+    follows = True
+
+    def __init__(self, context: FleetContext, target: Target, name: str) -> None:
+        self.target = target
+        self.name = name
+        self.takes_signals = False
+        """Whether the host signals a command on request, as far as is known."""
+        self.sessions = Sessions(self, context.spares, context.settings.sessions)
+        self._context = context
+        self._enqueued_at = 0.0
+        self._ended = _not_connected("not connected yet")
+        self._attempts = 0
+        self._connection: Connection | None = None
+        self._master: Master | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._passage: Passage | None = None
+        self._cool_down = _COOL_DOWN
+        self._cool_until = 0.0
+        self._leaving = ""
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._age_timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def outcome(self) -> Outcome:
+        """Return the state of the connection in the form of an outcome: `ok` if it stands."""
+        return self._ended.outcome(self.target, self.name, self._attempts)
+
+    # what the sessions need
+
+    def busy(self) -> None:
+        """Stop the idle timer."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+    def connect_for_waiting(self) -> None:
+        """Connect, or fail the commands that wait while the host cools down."""
+        if self._task is None and (self._closed or time.monotonic() < self._cool_until):
+            self._fail_waiting()
+        elif self._task is None:
+            self.connect()
+
+    def free(self) -> None:
+        """Retire the connection if it is to be replaced; otherwise start the idle timer."""
+        patience = self._context.settings.idle_timeout
+        if self._leaving:
+            self._retire(self._leaving)
+        elif patience is not None:
+            why = f"closed after {patience:g} s without a command"
+            self._idle_timer = asyncio.get_running_loop().call_later(patience, self._retire, why)
+
+    def replace_when_free(self, why: str) -> None:
+        """Give the connection no further command, and retire it when the last one has ended."""
+        self._leaving = why
+        self.sessions.drain()
+        if self.sessions.are_free:
+            self._retire(why)
+
+    def _fail_waiting(self) -> None:
+        self.sessions.fail_waiting(self._ended.verdict, self._ended.clock)
+
+    # the connection
+
+    def connect(self) -> asyncio.Future[None]:
+        """Begin to connect; return a future that is done when that has succeeded or failed."""
+        loop = asyncio.get_running_loop()
+        self._enqueued_at = time.monotonic()
+        concluded = loop.create_future()
+        self._task = loop.create_task(self._live(concluded), name=f"sshfan connection to {self.target}")
+        self._task.add_done_callback(lambda task: self._task_ended(task, concluded))
+        return concluded
+
+    def stop_connecting(self) -> None:
+        """Give up an attempt under way, and begin none."""
+        self._closed = True
+        if self._task is not None and self._connection is None:
+            self._task.cancel()
+
+    async def close(self) -> None:
+        """End the connection, or the attempt at it; return when ssh is reaped."""
+        self.stop_connecting()
+        self._retire(_CLOSED)
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    def _task_ended(self, task: asyncio.Task[None], concluded: asyncio.Future[None]) -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._give_up(_failed(Status.LOCAL, f"internal error: {type(error).__name__}: {error}"))
+        if not concluded.done():
+            concluded.set_result(None)
+        if self.sessions.are_waiting:
+            self.connect_for_waiting()
+
+    async def _live(self, concluded: asyncio.Future[None]) -> None:
+        context = self._context
+        if context.connections >= context.most:
+            why = "the limit on open files (ulimit -n) leaves room for no further connection"
+            self._give_up(_failed(Status.LOCAL, why))
+            return
+        context.connections += 1
+        try:
+            await BUDGET.lease(DESCRIPTORS, BUDGET.room())
+            try:
+                await self._connect_and_stay(concluded)
+            finally:
+                BUDGET.release(DESCRIPTORS)
+        except asyncio.CancelledError:
+            self._ended = _not_connected(_CLOSED)
+            self._fail_waiting()
+            raise
+        finally:
+            context.connections -= 1
+
+    async def _connect_and_stay(self, concluded: asyncio.Future[None]) -> None:
+        master = await self._connect()
+        if master is None:
+            return
+        max_age = self._context.settings.max_age
+        self._master, self._connection = master, master.connection
+        self.takes_signals = master.ssh_log.takes_signals()
+        self._cool_down, self._leaving = _COOL_DOWN, ""
+        if max_age is not None:
+            why = f"closed at the age of {max_age:g} s"
+            self._age_timer = asyncio.get_running_loop().call_later(max_age, self.replace_when_free, why)
+        concluded.set_result(None)
+        self.sessions.attach(master.connection)
+        reason = _CLOSED
+        try:
+            reason = await master.lost()
+        finally:
+            self._disconnected(master.connection, reason)
+
+    def _disconnected(self, connection: Connection, reason: str) -> None:
+        self._connection = self._master = None
+        self.busy()
+        if self._age_timer is not None:
+            self._age_timer.cancel()
+            self._age_timer = None
+        self.sessions.detach()
+        if self._leaving:
+            again = "" if self._closed else ": the next command connects again"
+            self._ended = _not_connected(f"{self._leaving}{again}")
+        else:
+            verdict = Verdict(status=Status.DROPPED, sent=False, phase=Phase.RUN, reason=f"connection lost: {reason}")
+            self._ended = replace(self._ended, verdict=verdict)
+            self._context.run_log.host_finished(self.outcome())
+        connection.abandon(reason)
+
+    async def _connect(self) -> Master | None:
+        context, retries, peer = self._context, self._context.settings.retries, None
+        self._attempts = 0
+        while True:
+            async with context.slots:
+                self._passage = await context.pacer.enter(peer)
+                self._attempts += 1
+                context.run_log.host_started(self.target, self._attempts)
+                master, dropped = Master(context, self.target, self), False
+                try:
+                    self._ended = await master.connect(self._enqueued_at)
+                    peer, verdict = self._ended.peer, self._ended.verdict
+                    dropped = verdict.transient and peer is not None
+                finally:
+                    self._passage.end(dropped=dropped)
+            if verdict.status is Status.OK:
+                context.run_log.host_finished(self.outcome())
+                return master
+            if not verdict.transient or self._attempts > retries:
+                self._give_up(self._ended)
+                return None
+            seconds = back_off(self._attempts)
+            context.run_log.host_retried(self.target, self._attempts, verdict.reason, seconds)
+            await asyncio.sleep(seconds)
+
+    def progressed(self, ssh_log: SshLog) -> None:
+        """The master's log has moved on."""
+        assert self._passage is not None
+        if ssh_log.peer is not None:
+            self._passage.identify(ssh_log.peer)
+        if ssh_log.authenticated:
+            self._passage.succeed()
+
+    def wrote(self, stream: Stream, data: bytes) -> None:
+        """A master runs no command, so there is no output."""
+
+    def _give_up(self, ended: Ended) -> None:
+        self._ended = ended
+        self._cool_until = time.monotonic() + self._cool_down
+        self._cool_down = min(2 * self._cool_down, _LONGEST_COOL_DOWN)
+        self._context.run_log.host_finished(self.outcome())
+        self._fail_waiting()
+
+    def _retire(self, why: str) -> None:
+        self._leaving = why
+        self.sessions.drain()
+        if self._master is not None:
+            self._master.retire()
+
+
+def _not_connected(reason: str) -> Ended:
+    return _failed(Status.NOT_RUN, reason)
+
+
+def _failed(status: Status, reason: str) -> Ended:
+    return Ended(verdict=Verdict(status=status, sent=False, phase=Phase.QUEUED, reason=reason), phases=Phases())

@@ -1,0 +1,127 @@
+"""`FleetRun`: one command on some hosts of a fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from sshfan_async.engine.ended import input_unreadable
+from sshfan_async.fleet.command import HostCommand
+from sshfan_async.process.uncancelled import complete
+from sshfan_async.process.watchdog import new_secret, wrap
+from sshfan_async.settings import OnStop
+from sshfan_async.stdio.capture import Store
+from sshfan_async.stdio.source import open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sshfan_async.engine.ended import Cause
+    from sshfan_async.engine.run import Run
+    from sshfan_async.engine.run_log import RunLog
+    from sshfan_async.fleet.host import FleetHost
+    from sshfan_async.outcome import Outcome
+    from sshfan_async.settings import Input
+    from sshfan_async.stdio.source import Source
+
+__all__ = ["FleetRun"]
+
+_PER_TURN = 8
+"""Commands sent in one turn of the loop: well under a millisecond."""
+
+
+class FleetRun:
+    """One command on some hosts of a fleet."""
+
+    source: Source | None = None
+    store: Store
+
+    def __init__(self, run: Run, emit: Callable[[Outcome], None]) -> None:
+        self.run = run
+        self.began = time.monotonic()
+        self.ended: asyncio.Future[None]
+        self._emit = emit
+        self._commands: set[HostCommand] = set()
+        self._stopped: Cause | None = None
+        self._run_log: RunLog
+        self._plain = os.fsencode(run.command)
+        self._wrapped: tuple[bytes, str] | None = None
+
+    async def go(self, hosts: list[FleetHost], run_log: RunLog) -> None:
+        """Submit the command to `hosts`; return when each has its outcome, even if cancelled meanwhile."""
+        loop = asyncio.get_running_loop()
+        self._run_log, self.ended = run_log, loop.create_future()
+        self.store = Store(self.run.limits.memory)
+        deadline = self.run.clocks.deadline
+        timer = None if deadline is None else loop.call_later(deadline, self.stop, "deadline")
+        try:
+            commands = [HostCommand(self, host) for host in hosts]
+            self._commands.update(commands)
+            if self.run.stdin is not None:
+                await self._open_source(self.run.stdin)
+            await complete(self._submit(commands, hosts), on_cancel=self.cancel)
+            if self._commands:
+                await complete(self.ended, on_cancel=self.cancel)
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if not self.ended.done():
+                self.ended.set_result(None)
+            if self.source is not None:
+                self.source.close()
+            self.store.close()
+
+    async def _submit(self, commands: list[HostCommand], hosts: list[FleetHost]) -> None:
+        """Submit each command to its host, some in each turn of the loop."""
+        for number, (command, host) in enumerate(zip(commands, hosts, strict=True), 1):
+            if self._stopped is not None:
+                command.stop(self._stopped)
+            elif command in self._commands:
+                host.sessions.submit(command)
+            if number % _PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _open_source(self, given: Input) -> None:
+        opening = asyncio.ensure_future(open_source(given))
+        try:
+            either: list[asyncio.Future[Any]] = [opening, self.ended]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                self.source = opening.result()
+        except OSError as error:
+            for command in list(self._commands):
+                command.fail(input_unreadable(error))
+        finally:
+            opening.cancel()
+
+    def stop(self, cause: Cause) -> None:
+        """End every command that has not ended; `go` returns when that is done."""
+        self._stopped = cause
+        for command in list(self._commands):
+            command.stop(cause)
+
+    def cancel(self) -> None:
+        """End the run early, because its caller asks."""
+        self.stop("stop")
+
+    def text(self, *, wrapped: bool) -> tuple[bytes, str | None]:
+        """Return what the login shell gets, and the secret of the watchdog, None without one."""
+        if not wrapped:
+            return self._plain, None
+        if self._wrapped is None:
+            run, secret = self.run, new_secret()
+            size = None if self.source is None else self.source.size
+            mode = OnStop.KILL if run.on_stop is OnStop.LEAVE else run.on_stop
+            whole = wrap(run.command, secret=secret, on_stop=mode, grace=run.clocks.kill_after, stdin_size=size)
+            self._wrapped = os.fsencode(whole), secret
+        return self._wrapped
+
+    def finish(self, command: HostCommand, outcome: Outcome) -> None:
+        """A command has its outcome."""
+        self._commands.discard(command)
+        self._run_log.host_finished(outcome)
+        self._emit(outcome)
+        if not self._commands and not self.ended.done():
+            self.ended.set_result(None)

@@ -1,0 +1,82 @@
+"""The settings of a fleet, checked once, at the door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from sshfan_async.engine.run import check_ssh, check_user
+from sshfan_async.errors import InvalidSetting
+from sshfan_async.settings import Clocks, Limits, Ssh
+from sshfan_async.targets import Target, targets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sshfan_async.targets import Hosts
+
+__all__ = ["FleetOptions", "FleetSettings", "checked_settings"]
+
+
+class FleetOptions(TypedDict, total=False):
+    """The keyword options of `Fleet` and `SyncFleet`."""
+
+    ssh: Ssh
+    fanout: int | None
+    connect_timeout: float | None
+    idle_timeout: float | None
+    max_age: float | None
+    sessions: int
+    retries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSettings:
+    """Made by `checked_settings`. Clocks are in seconds, None for none."""
+
+    targets: Mapping[Target, str]
+    user: str | None
+    ssh: Ssh
+    clocks: Clocks
+    fanout: int | None
+    retries: int
+    idle_timeout: float | None
+    max_age: float | None
+    sessions: int
+
+
+def checked_settings(hosts: Hosts, user: str | None, **options: Unpack[FleetOptions]) -> FleetSettings:
+    """Return the settings that the arguments of `Fleet` describe.
+
+    Raises:
+        InvalidTarget: a host, or `user`, cannot be used.
+        InvalidSetting: another argument cannot be used.
+
+    """
+    ssh = options.get("ssh", Ssh())
+    fanout, sessions = options.get("fanout", 64), options.get("sessions", 10)
+    idle_timeout, max_age = options.get("idle_timeout"), options.get("max_age")
+    check_ssh(ssh)
+    check_user(user)
+    clocks = Clocks(connect_timeout=options.get("connect_timeout", 30.0))
+    for name, clock in (("idle_timeout", idle_timeout), ("max_age", max_age)):
+        try:
+            Clocks(deadline=clock)
+        except InvalidSetting as error:
+            raise InvalidSetting(str(error).replace("deadline", name, 1)) from None
+    if not isinstance(sessions, int) or isinstance(sessions, bool) or sessions < 1:
+        raise InvalidSetting(f"sessions={sessions!r}: give a whole number, 1 or more")
+    if not isinstance(fanout, int) and fanout is not None:
+        raise InvalidSetting(f"fanout={fanout!r}: give a whole number, 1 or more, or None for all at once")
+    limits = Limits(fanout=fanout, retries=options.get("retries", 2))
+    return FleetSettings(
+        targets=targets(hosts),
+        user=user,
+        ssh=ssh,
+        clocks=clocks,
+        fanout=fanout,
+        retries=limits.retries,
+        idle_timeout=idle_timeout,
+        max_age=max_age,
+        sessions=sessions,
+    )

@@ -1,0 +1,202 @@
+"""Node sets and groups, as users of pdsh and clush write them -> `Target`s, expanded with ClusterShell.
+
+The functions that need ClusterShell import it: that takes 35 ms, and most runs name their hosts one by one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from sshfan_async.errors import InvalidTarget
+from sshfan_async.escape import shown
+from sshfan_async.targets import BRACKETED_ADDRESS, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["group_resolver", "nodes"]
+
+_PIECE = re.compile(r"((?:\[[^\]]*\]?|[^,!&^\[]+)*)([,!&^]?)")
+_BRACKETS = re.compile(r"\[([^\[\]]*)\]")
+_RANGE = re.compile(r"([0-9]{1,255})(?:-([0-9]{1,255})(?:/([0-9]{1,255}))?)?")
+# ClusterShell pastes a group's name into a shell command unquoted (NodeUtils.py, UpcallGroupSource).
+_GROUP = re.compile(r"@(?:[A-Za-z0-9_][A-Za-z0-9_.-]*:)?(?:\*|[A-Za-z0-9_][A-Za-z0-9_.+=:-]*)")
+
+
+def nodes(text: str, *, limit: int = 100_000) -> list[Target]:
+    """Expand a node set, `web[1-20],ops@db[01-04]:2222!web7,@rack3`, with ClusterShell and its groups.
+
+    Operators take effect from left to right: `,` adds, `!` removes, `&` keeps what both sides name, `^` what
+    only one side names. Operands keep the order written; within one, the order is ClusterShell's. `user@` may
+    stand before any operand, a group (`ops@@rack3`) included; IPv6 addresses are operands too.
+
+    Raises `InvalidTarget`: no host named, an unknown group, a wildcard without a match, a name that cannot be
+    a `Target`, or more than `limit` targets in an operand's ranges or after an operand.
+    Blocks while it reads ClusterShell's configuration and runs the commands of its group sources.
+    """
+    if not isinstance(text, str):
+        raise InvalidTarget(f"{shown(text)} is no text: give a node set like 'web[1-20],@db'")
+    if not text.strip():
+        raise InvalidTarget(f"{shown(text)} names no host: give a node set like 'web[1-20],@db'")
+    found: dict[Target, None] = {}
+    for operator, piece in _pieces(text):
+        if not piece:
+            raise InvalidTarget(f"{shown(text)} lacks a name: write one on both sides of , ! & ^")
+        found = _combine(found, operator, dict.fromkeys(_expand(piece, limit)))
+        if len(found) > limit:
+            raise InvalidTarget(_too_many(text, limit))
+    if not found:
+        raise InvalidTarget(f"{shown(text)} names no host: empty groups, or all are excluded")
+    return list(found)
+
+
+def _pieces(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each operand with the operator before it, as ClusterShell splits them: outside brackets only."""
+    operator = ","
+    for match in _PIECE.finditer(text):
+        yield operator, match[1].strip()
+        operator = match[2]
+        if not operator:
+            return
+
+
+def _combine(found: dict[Target, None], operator: str, named: dict[Target, None]) -> dict[Target, None]:
+    if operator == ",":
+        found.update(named)
+    elif operator == "&":
+        return {target: None for target in found if target in named}
+    else:
+        for target in named:
+            if target in found:
+                del found[target]
+            elif operator == "^":
+                found[target] = None
+    return found
+
+
+def _expand(piece: str, limit: int) -> list[Target]:
+    user, names = _split_user(piece)
+    if BRACKETED_ADDRESS.fullmatch(names) or not any(mark in names for mark in "@*?[]"):
+        return [Target.parse(piece)]
+    outline = _BRACKETS.sub("0", names)
+    if not names.isascii() or "[" in outline or "]" in outline:
+        raise InvalidTarget(f"{shown(piece)} is no node set: write ASCII names and ranges like web[1-20,31]")
+    if not outline.strip("*?"):
+        raise InvalidTarget(
+            f"{shown(piece)} would match every host: write @* if you mean all that ClusterShell knows"
+        )
+    if names.startswith("@") and not _GROUP.fullmatch(outline):
+        raise InvalidTarget(f"{shown(piece)} is no group: write @name, @source:name or @*")
+    _check_size(names, limit)
+    try:
+        from ClusterShell.NodeSet import NodeSet
+
+        expanded = list(NodeSet(names, resolver=_Groups(limit)))
+    except InvalidTarget as refusal:  # from _Groups; the group that it names may be one inside `piece`
+        named = "" if shown(names) in str(refusal) else f" (named by {shown(piece)})"
+        raise InvalidTarget(f"{refusal}{named}") from None
+    except Exception as error:  # also AssertionError (add_range) and errors of group sources
+        said = shown(str(error) or type(error).__name__)
+        raise InvalidTarget(f"{shown(piece)} cannot be expanded, ClusterShell says: {said}") from error
+    if not expanded and not names.startswith("@"):
+        raise InvalidTarget(f"{shown(piece)} matches no host that ClusterShell knows (see `nodeset -f @*`)")
+    parsed = map(Target.parse, expanded)
+    return list(parsed) if user is None else [Target(each.host, user, each.port) for each in parsed]
+
+
+def _split_user(piece: str) -> tuple[str | None, str]:
+    """Split `user@names` and `user@@group`, where ClusterShell would take the user as part of the names."""
+    if piece.startswith("@"):
+        return None, piece
+    user, at, group = piece.partition("@@")
+    if at:
+        return user, f"@{group}"
+    user, at, names = piece.rpartition("@")
+    return (user if at else None), names
+
+
+def _check_size(names: str, limit: int) -> None:
+    """Refuse ranges of more than `limit` names: ClusterShell holds every number of a range in memory."""
+    size = 1
+    for brackets in _BRACKETS.finditer(names):
+        numbers = 0
+        widths = set()
+        for part in brackets[1].split(","):
+            match = _RANGE.fullmatch(part.strip())
+            if match is None:
+                raise InvalidTarget(f"{shown(names)} holds the range {shown(part)}: write 1-20 or 01-20/2")
+            first, last, step = match[1], match[2] or match[1], match[3] or "1"
+            numbers += max(int(last) - int(first), 0) // max(int(step), 1) + 1
+            widths |= {len(first), len(last)}
+        # RangeSet joins 9,10 to 9-10 and then puts the digits before: web1[9,10] would be web19 to web110.
+        if len(widths) > 1 and names[max(brackets.start() - 1, 0)].isdigit():
+            raise InvalidTarget(f"{shown(names)} is ambiguous: move the digits before '[' into it")
+        size *= numbers
+        if size > limit:
+            raise InvalidTarget(_too_many(names, limit))
+
+
+def group_resolver() -> Any:
+    """Return ClusterShell's group resolver, less the example that its package installs beside a Python of its own.
+
+    That one has made-up hosts, in its default group too (ClusterShell: Defaults.py, config_paths).
+    """
+    from ClusterShell.NodeSet import std_group_resolver
+    from ClusterShell.NodeUtils import GroupResolverConfig
+
+    resolver = std_group_resolver()
+    example = os.path.join(sys.prefix, "etc/clustershell/groups.conf")
+    files = getattr(resolver, "filenames", ())  # one that the application has set may read none
+    return GroupResolverConfig([path for path in files if path != example]) if example in files else resolver
+
+
+class _Groups:
+    """ClusterShell's default group resolver made strict: an unknown group is not the same as an empty one."""
+
+    def __init__(self, limit: int) -> None:
+        self._resolver = group_resolver()
+        self._limit = limit
+
+    def group_nodes(self, group: str, namespace: str | None = None) -> list[str]:
+        from ClusterShell.NodeUtils import GroupResolverSourceError, GroupSourceError
+
+        name = shown(f"@{namespace}:{group}" if namespace else f"@{group}")
+        try:
+            names = self._resolver.group_nodes(group, namespace)
+        except GroupResolverSourceError:
+            raise InvalidTarget(f"{name} is of no group source in ClusterShell's groups.conf") from None
+        except GroupSourceError as error:
+            raise InvalidTarget(
+                f"{name} cannot be looked up, its group source failed: {shown(str(error))}"
+            ) from error
+        if not names and not self._lists(group, namespace):
+            raise InvalidTarget(f"{name} is an unknown group: `nodeset -L` lists the known ones")
+        return self._checked(names)
+
+    def all_nodes(self, namespace: str | None = None) -> list[str]:
+        return self._checked(self._resolver.all_nodes(namespace))
+
+    def grouplist(self, namespace: str | None = None) -> list[str]:
+        listed: list[str] = self._resolver.grouplist(namespace)
+        return listed
+
+    def _lists(self, group: str, namespace: str | None) -> bool:
+        from ClusterShell.NodeSet import NodeSetException, grouplist
+        from ClusterShell.NodeUtils import GroupResolverError, GroupSourceError
+
+        try:
+            return group in grouplist(namespace, self._resolver)
+        except (NodeSetException, GroupResolverError, GroupSourceError):
+            return False  # a source that cannot list its groups
+
+    def _checked(self, names: list[str]) -> list[str]:
+        for _, piece in _pieces(",".join(names)):
+            _check_size(piece, self._limit)
+        return names
+
+
+def _too_many(text: str, limit: int) -> str:
+    return f"{shown(text)} names more than {limit} hosts: name fewer, or give nodes() a higher limit"

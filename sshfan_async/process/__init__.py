@@ -1,0 +1,1 @@
+"""One ssh child, from its arguments to its exit. Private: `engine` and `fleet` use it."""

@@ -1,0 +1,468 @@
+"""One `ssh` child, from spawn to reaped: its pipes, its log, its exit stamp, its end.
+
+The child gets the write ends of our own pipes. asyncio's own pipe transports report an exit only when every pipe is
+closed, and a grandchild can delay that (python/cpython#119710).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sshfan_async.outcome import Phase
+from sshfan_async.process.pipes import CHUNK, DEFAULT_SIZE, available, enlarge, open_pipe, read, readable_bytes
+from sshfan_async.process.spawn import Spawning
+from sshfan_async.process.uncancelled import wait_for_end
+from sshfan_async.process.watchdog import Reports, kill_message
+from sshfan_async.stdio.capture import NOTHING, Capture, Nothing
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping, Sequence
+    from concurrent.futures import Future
+
+    from sshfan_async.event import Stream
+    from sshfan_async.process.log_pipe import LogPipe
+    from sshfan_async.process.readers import Readers
+    from sshfan_async.sshlog.log import SshLog
+    from sshfan_async.stdio.capture import Store
+    from sshfan_async.stdio.source import Source
+
+__all__ = ["DESCRIPTORS", "Child", "Listener"]
+
+DESCRIPTORS = 5
+"""Descriptors of ours that a child takes while it lives: two outputs, two of its log pipe, and the loop's pidfd."""
+
+_PREAMBLE = 8 * 1024
+
+_SECOND_TERM = 0.2
+"""Seconds after which a child that still runs gets a second TERM."""
+
+_WATCHDOG_SLACK = 2.0
+"""Seconds beyond its grace for the kill request to arrive, and for the watchdog's answer."""
+
+
+class Listener(Protocol):
+    """What is told about a child, or an attempt, while it runs."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether it wants all output and each piece of the log."""
+        ...
+
+    def progressed(self, ssh_log: SshLog) -> None:
+        """The log has moved on. Without `follows`, this is called only when `SshLog.feed` returns True."""
+        ...
+
+    def wrote(self, stream: Stream, data: bytes) -> None:
+        """The command has written `data`."""
+        ...
+
+
+class Child:
+    """A running `ssh`, and what it has written so far. Call `spawn`, await `started`, then `wait` or `stop`."""
+
+    __slots__ = (
+        "_exit_seen_at",
+        "_listener",
+        "_log_pipe",
+        "_loop",
+        "_max_output",
+        "_paused",
+        "_process",
+        "_readers",
+        "_source",
+        "_spawning",
+        "_stderr",
+        "_stdin",
+        "_stdin_at",
+        "_stdout",
+        "_store",
+        "_theirs",
+        "ended_at",
+        "input_failure",
+        "launched_at",
+        "preamble",
+        "reports",
+        "returncode",
+        "ssh_log",
+        "stderr",
+        "stdout",
+        "stopped",
+    )
+
+    def __init__(self, ssh_log: SshLog, store: Store, max_output: int | None, listener: Listener) -> None:
+        self.ssh_log = ssh_log
+        self.stdout: Capture | Nothing = NOTHING
+        self.stderr: Capture | Nothing = NOTHING
+        self.preamble = b""
+        """The last bytes on stderr from before the command was sent: messages of ssh and of its jump host's ssh."""
+        self._store = store
+        self._max_output = max_output
+        self._listener = listener
+        self._paused = False
+        self._exit_seen_at: float | None = None
+        self.launched_at = 0.0
+        self.ended_at: float | None = None
+        """Monotonic seconds at which the exit was seen."""
+        self.returncode: int | None = None
+        self.reports: Reports | None = None
+        """What the watchdog of a wrapped command reports; None for a command that is sent as it is."""
+        self.input_failure: OSError | None = None
+        """Why the command got only part of its standard input."""
+        self.stopped = False
+        """Whether we sent the kill request, or signalled the child, while it lived."""
+        self._stdin_at = 0
+        self._loop: asyncio.AbstractEventLoop
+        self._spawning: Spawning | None
+        self._theirs: list[int]
+        self._process: asyncio.subprocess.Process
+        self._readers: Readers
+        self._log_pipe: LogPipe
+        self._source: Source | None
+        self._stdin: int
+        self._stdout: int
+        self._stderr: int
+
+    @classmethod
+    def spawn(
+        cls,
+        executable: str,
+        argv: Sequence[str],
+        environment: Mapping[bytes, bytes] | None,
+        *,
+        ssh_log: SshLog,
+        log_pipe: LogPipe,
+        readers: Readers,
+        null: int,
+        source: Source | None,
+        secret: str | None,
+        store: Store,
+        max_output: int | None,
+        listener: Listener,
+    ) -> Child:
+        """Start `executable` with the arguments `argv` in a session of its own. Await `started` next.
+
+        `environment`: None for our own. The child closes `log_pipe`. `null`: a descriptor of the null device, or
+        DEVNULL: the standard input of a child that gets none. `secret`: the watchdog's
+        (`sshfan_async.process.watchdog`), if the command is wrapped; its standard input then stays open for the kill
+        request. `store` keeps at most `max_output` bytes of each output, None for all.
+
+        Raises:
+            OSError: the program cannot be started, or there are no descriptors or processes left.
+
+        """
+        self = cls(ssh_log, store, max_output, listener)
+        self._loop = asyncio.get_running_loop()
+        self._readers = readers
+        self._log_pipe = log_pipe
+        self._source = source
+        if secret is not None:
+            self.reports = Reports(secret)
+        ours: list[int] = []
+        theirs: list[int] = []
+        try:
+            self._stdout, stdout_end = open_pipe(ours, theirs)
+            self._stderr, stderr_end = open_pipe(ours, theirs)
+            stdin, self._stdin = null, -1
+            if source is not None or secret is not None:
+                self._stdin, stdin = open_pipe(ours, theirs, reading=False)
+            self.launched_at = time.monotonic()
+            # In a session of their own, ssh and the ssh of a ProxyJump get no Ctrl-C and no prompt from the terminal.
+            # They are one process group, which can be signalled.
+            self._spawning = Spawning(
+                *argv,
+                executable=executable,
+                stdin=stdin,
+                stdout=stdout_end,
+                stderr=stderr_end,
+                env=environment,
+                start_new_session=True,
+            )
+        except BaseException:
+            log_pipe.close()
+            for descriptor in (*ours, *theirs):
+                os.close(descriptor)
+            raise
+        self._theirs = theirs
+        return self
+
+    async def started(self) -> None:
+        """Wait until asyncio watches the child, then begin to read its pipes. A cancellation ends the child."""
+        assert self._spawning is not None
+        try:
+            self._process = await self._spawning.process()
+        except BaseException:
+            self._close()
+            raise
+        finally:
+            for descriptor in self._theirs:
+                os.close(descriptor)
+            self._spawning = None
+            self._theirs = []
+        self._readers.add(self._stdout, self)
+        self._readers.add(self._stderr, self)
+        self._readers.add(self._log_pipe.read_end, self)
+        if self._source is not None:
+            self._loop.add_writer(self._stdin, self._write_stdin)
+
+    def pause(self) -> None:
+        """Stop reading output: it stays in the pipes, and at the host."""
+        self._paused = True
+        self._readers.remove(self._stdout)
+        self._readers.remove(self._stderr)
+
+    def resume(self) -> None:
+        """Read output again."""
+        self._paused = False
+        if self.ended_at is None:
+            self._readers.add(self._stdout, self)
+            self._readers.add(self._stderr, self)
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also that of its session and process group."""
+        return self._process.pid
+
+    def exited(self) -> Coroutine[Any, Any, int]:
+        """Wait for the exit; call `finish` with the return code next."""
+        return self._process.wait()
+
+    def finish(self, returncode: int) -> None:
+        """Stamp the exit and drain the pipes; a second call does nothing."""
+        if self.ended_at is None:
+            self.ended_at = time.monotonic() if self._exit_seen_at is None else self._exit_seen_at
+            self.returncode = returncode
+            self._drain()
+
+    async def wait(self) -> int:
+        """Wait for the exit and drain the pipes; return the code, negative for a signal."""
+        returncode = await self.exited()
+        self.finish(returncode)
+        return returncode
+
+    async def stop(self, grace: float) -> int:
+        """End the remote command if a watchdog can, then the child; return as `wait` does.
+
+        The watchdog gets the kill request first, and has `grace` seconds between its own TERM and KILL. Then the
+        child and its process group get TERM, and after `grace` seconds KILL. Returns only when the child is reaped,
+        even if the calling task is cancelled meanwhile.
+        """
+        if self._request_kill():
+            await self._reaped(grace + _WATCHDOG_SLACK)
+        if self.ended_at is None:
+            await self._terminate(grace)
+        if self.ended_at is None:
+            self._signal(signal.SIGKILL)
+            await self._reaped(None)
+        # A ProxyCommand in its process group may have outlived it.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        assert self.returncode is not None
+        return self.returncode
+
+    async def _terminate(self, grace: float) -> None:
+        """Send TERM to the process group, and wait at most `grace` seconds for the child's exit.
+
+        Before 9.6, ssh checks for a signal and then waits for its connection (clientloop.c: client_loop;
+        openssh-portable a612b93de). A signal between the two is not seen until the connection wakes ssh. So ssh
+        itself gets a second TERM.
+        """
+        self._signal(signal.SIGTERM)
+        await self._reaped(min(grace, _SECOND_TERM))
+        if self.ended_at is None and grace > _SECOND_TERM:
+            with contextlib.suppress(ProcessLookupError):
+                if not self._has_exited():
+                    os.kill(self.pid, signal.SIGTERM)
+            await self._reaped(grace - _SECOND_TERM)
+
+    async def _reaped(self, seconds: float | None) -> None:
+        """Wait for the exit for at most `seconds`, None for as long as it takes, even if the caller is cancelled."""
+        waiting = asyncio.ensure_future(self.wait())
+        await wait_for_end(waiting, seconds=seconds)
+        waiting.cancel()
+
+    def _request_kill(self) -> bool:
+        """Send the kill request, if a watchdog can read it: the command and all of its standard input were sent."""
+        if self.reports is None or self.ssh_log.sent_at is None or self._stdin < 0:
+            return False
+        if self.ssh_log.phase() is Phase.CLOSE:
+            return False  # command and watchdog have ended, and another process holds the outputs open
+        if self._source is not None and self._stdin_at < self._source.size:
+            return False
+        try:
+            os.write(self._stdin, kill_message(self.reports.secret))
+        except OSError:
+            return False
+        self.stopped = True
+        return True
+
+    def _signal(self, number: signal.Signals) -> None:
+        # Process.send_signal polls waitpid without the child watcher, and loses the exit code. Until the child is
+        # reaped, its process id cannot belong to another process.
+        if not self._has_exited():
+            self.stopped = True
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+
+    def read_ready(self, descriptor: int) -> None:
+        """Read one of the pipes."""
+        if descriptor == self._log_pipe.read_end:
+            self._read_log()
+            return
+        stdout = self.stdout
+        if (
+            descriptor == self._stdout
+            and isinstance(stdout, Capture)
+            and stdout.in_file
+            and not self._listener.follows
+        ):
+            count = readable_bytes(descriptor)
+            if count > 0:
+                moved = stdout.move(descriptor, count)
+                if moved is not None:
+                    self._pause_until(descriptor, moved)
+                return
+        # Asking for the size costs 1 us. A buffer that stays nearly empty costs 12: it is fetched from the kernel.
+        data = read(descriptor, min(max(readable_bytes(descriptor), 1), CHUNK))
+        if data is None:
+            return
+        if data == b"":
+            self._readers.remove(descriptor)
+            self._look_for_exit()
+            return
+        written = self._keep_stdout(data) if descriptor == self._stdout else self._sort_stderr(data)
+        if written is not None:
+            self._pause_until(descriptor, written)
+        if len(data) == DEFAULT_SIZE:
+            enlarge(descriptor)
+
+    def _read_log(self) -> None:
+        data = read(self._log_pipe.read_end, DEFAULT_SIZE)
+        if data == b"":
+            self._readers.remove(self._log_pipe.read_end)
+            self._look_for_exit()
+        elif data is not None:
+            self._log_pipe.close_write_end()
+            self._feed_log(data)
+
+    def _feed_log(self, data: bytes) -> None:
+        if self.ssh_log.feed(data, time.monotonic()) or self._listener.follows:
+            self._listener.progressed(self.ssh_log)
+
+    def _look_for_exit(self) -> None:
+        """Stamp the exit now if it is why a pipe has ended; asyncio reports it some turns of the loop later."""
+        if self._exit_seen_at is None and self._has_exited():
+            self._exit_seen_at = time.monotonic()
+            self._stop_reading()  # `finish` drains the pipes
+
+    def _stop_reading(self) -> None:
+        for descriptor in (self._stdout, self._stderr, self._log_pipe.read_end):
+            self._readers.remove(descriptor)
+
+    def _has_exited(self) -> bool:
+        """Check without reaping: WNOWAIT leaves the exit code to asyncio's child watcher (waitid(2))."""
+        try:
+            state = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return True
+        return state is not None
+
+    def _pause_until(self, descriptor: int, written: Future[None]) -> None:
+        """Do not read the pipe until what was read is written."""
+
+        def resume() -> None:
+            if self.ended_at is None and not self._paused:
+                self._readers.add(descriptor, self)
+
+        self._readers.remove(descriptor)
+        written.add_done_callback(lambda _: self._loop.call_soon_threadsafe(resume))
+
+    def _keep_stdout(self, data: bytes) -> Future[None] | None:
+        self._listener.wrote("stdout", data)
+        if isinstance(self.stdout, Nothing):
+            self.stdout = self._store.capture(self._max_output)
+        return self.stdout.write(data)
+
+    def _sort_stderr(self, data: bytes) -> Future[None] | None:
+        # ssh logs that it sends the command before the command can write. If the log, read after `data`, does not
+        # show that yet, `data` is not the command's: it is a banner, or a message of ssh or of a jump host's ssh.
+        if self.ssh_log.sent_at is None:
+            self._read_log()
+        if self.ssh_log.sent_at is None and not self.ssh_log.silent:
+            self.preamble = (self.preamble + data)[-_PREAMBLE:]
+            return None
+        if self.reports is not None:
+            data = self.reports.feed(data)
+            if self.reports.watched is False and self._is_input_sent():
+                self._close_stdin()
+        return self._keep_stderr(data)
+
+    def _keep_stderr(self, data: bytes) -> Future[None] | None:
+        if data == b"":
+            return None
+        self._listener.wrote("stderr", data)
+        if isinstance(self.stderr, Nothing):
+            self.stderr = self._store.capture(self._max_output)
+        return self.stderr.write(data)
+
+    def _is_input_sent(self) -> bool:
+        """Whether all of the command's standard input has been written to ssh."""
+        return self._source is None or self._stdin_at >= self._source.size
+
+    def _write_stdin(self) -> None:
+        assert self._source is not None
+        try:
+            if not self._is_input_sent():
+                data = self._next_input()
+                if not data:
+                    self._close_stdin()  # the file has become shorter: this is its end now
+                    return
+                self._stdin_at += os.write(self._stdin, data)
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._close_stdin()  # ssh reads no more: the command may leave its input unread
+            return
+        if self._is_input_sent():
+            self._loop.remove_writer(self._stdin)
+            # A watchdog reads the kill request from the same pipe.
+            if self.reports is None or self.reports.watched is False:
+                self._close_stdin()
+
+    def _next_input(self) -> bytes | memoryview:
+        assert self._source is not None
+        try:
+            return self._source.read_at(self._stdin_at, CHUNK)
+        except OSError as error:
+            self.input_failure = error.with_traceback(None)
+            return b""
+
+    def _close_stdin(self) -> None:
+        if self._stdin >= 0:
+            self._loop.remove_writer(self._stdin)
+            os.close(self._stdin)
+            self._stdin = -1
+
+    def _drain(self) -> None:
+        """Read what the pipes hold at the exit, and no more: other processes may hold them open and write on."""
+        for data in available(self._log_pipe.read_end):
+            self._feed_log(data)
+        for data in available(self._stderr):
+            self._sort_stderr(data)
+        if self.reports is not None:
+            self._keep_stderr(self.reports.flush())
+        self.stdout.settle()
+        for data in available(self._stdout):
+            self._keep_stdout(data)
+        self._stop_reading()
+        self._close()
+
+    def _close(self) -> None:
+        os.close(self._stdout)
+        os.close(self._stderr)
+        self._log_pipe.close()
+        self._close_stdin()

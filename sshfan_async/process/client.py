@@ -1,0 +1,120 @@
+"""Which ssh: where the program is, whether it is OpenSSH's client, and of which version."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sshfan_async.process.pipes import available
+from sshfan_async.process.spawn import Spawning, check_exit_codes
+from sshfan_async.process.spawn_gate import spawn_gate
+from sshfan_async.process.uncancelled import complete
+from sshfan_async.sshlog.lines import LogStyle
+
+if TYPE_CHECKING:
+    from sshfan_async.settings import Ssh
+
+__all__ = ["Client", "ask_version", "find_program", "identify"]
+
+_BANNER = re.compile(r"\bOpenSSH_(?:[A-Za-z]+_)*(\d{1,3})\.(\d{1,3})")
+
+_PATIENCE = 1.0
+"""Seconds for `ssh -V`. OpenSSH takes 5 ms; a stand-in may never answer."""
+
+_known: dict[tuple[str, int, int], Client] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What `ssh -V` said of a program; `version` is None for one that is not an OpenSSH client."""
+
+    version: tuple[int, int] | None
+
+    @classmethod
+    def from_banner(cls, text: str) -> Client:
+        """Read `OpenSSH_9.2p1 Debian-2…` and the like."""
+        found = _BANNER.search(text)
+        return cls(None) if found is None else cls((int(found[1]), int(found[2])))
+
+    @property
+    def log_style(self) -> LogStyle:
+        """How this client is asked for its log."""
+        return LogStyle.LOGVERBOSE if self.version is not None and self.version >= (8, 5) else LogStyle.DEBUG1
+
+
+def find_program(ssh: Ssh) -> str:
+    """Return the path of the program.
+
+    Raises:
+        FileNotFoundError: it is not in PATH.
+
+    """
+    path = shutil.which(os.fspath(ssh.program))
+    if path is None:
+        raise FileNotFoundError(os.fspath(ssh.program))
+    return os.path.abspath(path)
+
+
+async def identify(path: str) -> Client:
+    """Return what the program is. Each is asked once in the life of this process, and again if its file changes.
+
+    Raises:
+        OSError: it cannot be started, or its exit code would not reach us: nor would those of a run.
+
+    """
+    check_exit_codes()
+    state = os.stat(path)
+    key = (path, state.st_mtime_ns, state.st_size)
+    if key not in _known:
+        await complete(_learn(key))
+    return _known[key]
+
+
+async def _learn(key: tuple[str, int, int]) -> None:
+    async with spawn_gate().alone:  # `ssh -V` is a child too; a second task that waits here finds the answer
+        if key not in _known:
+            _known[key] = await ask_version(key[0])
+
+
+async def ask_version(program: str, patience: float = _PATIENCE) -> Client:
+    """Ask `program` for its version (`ssh -V`), for at most `patience` seconds.
+
+    A program that does not answer in time, or not as OpenSSH does, is a stand-in: `Client(None)`.
+
+    Raises:
+        OSError: it cannot be started.
+
+    """
+    read_end, write_end = os.pipe()
+    try:
+        try:
+            process = await Spawning(
+                program,
+                "-V",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=write_end,
+                start_new_session=True,
+            ).process()
+        finally:
+            os.close(write_end)
+        try:
+            async with asyncio.timeout(patience):
+                await process.wait()
+        except TimeoutError:
+            pass
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+        banner = b"".join(available(read_end))
+    finally:
+        os.close(read_end)
+    return Client.from_banner(banner.decode("ascii", "replace"))

@@ -1,0 +1,56 @@
+"""Waiting for work that must not be left half done, even if the waiting task is cancelled.
+
+A shield alone does not stop a native `task.cancel()`. Without a shield, a cancelled anyio scope cancels the waiting
+task again in each turn of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+
+__all__ = ["complete", "wait_for_end"]
+
+
+async def complete(work: Awaitable[T], *, on_cancel: Callable[[], object] | None = None) -> T:
+    """Await `work` to its end, as a task of its own.
+
+    If the caller is cancelled meanwhile, `on_cancel` is called, and the cancellation is raised at the end of the
+    work.
+    """
+    task: asyncio.Future[T] = asyncio.ensure_future(work)
+    cancelled = await wait_for_end(task, on_cancel=on_cancel)
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # mark it as retrieved: the caller gets the cancellation
+    raise cancelled
+
+
+async def wait_for_end(
+    task: asyncio.Future[Any], *, seconds: float | None = None, on_cancel: Callable[[], object] | None = None
+) -> asyncio.CancelledError | None:
+    """Wait until `task` is done, or for `seconds`; None: for as long as it takes.
+
+    Each cancellation of the caller calls `on_cancel`. The last one is returned, not raised.
+    """
+    give_up = math.inf if seconds is None else time.monotonic() + seconds
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done() and (left := give_up - time.monotonic()) > 0:
+        try:
+            with anyio.CancelScope(shield=cancelled is not None):
+                await asyncio.wait([task], timeout=None if left == math.inf else left)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            if on_cancel is not None:
+                on_cancel()
+    return cancelled

@@ -1,0 +1,1 @@
+"""What goes into a command and what comes out of it. Private."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,47 @@ def children(parent: int | None = None) -> set[int]:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             found.update(map(int, (tasks / thread / "children").read_text().split()))
     return found
+
+
+def servers(sshd: int) -> set[int]:
+    """Return the ids of the processes that serve the connections to the listening `sshd`.
+
+    With privilege separation each connection has two: a monitor, and its child, which talks to the client.
+    """
+    found: set[int] = set()
+    generation = {sshd}
+    while generation:
+        generation = {child for parent in generation for child in _living_children(parent) if _is_sshd(child)}
+        found |= generation
+    return found
+
+
+def signal_servers(sshd: int, number: signal.Signals) -> None:
+    """Send `number` to all processes that serve the connections to the listening `sshd`; there must be one."""
+    found = servers(sshd)
+    assert found, "sshd serves no connection"
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def stop_servers(sshd: int) -> None:
+    """Stop those processes; return when they are stopped."""
+    signal_servers(sshd, signal.SIGSTOP)
+    wait_until(lambda: {state(pid) for pid in servers(sshd)} <= {"T"}, "the servers to stop")
+
+
+def _living_children(parent: int) -> set[int]:
+    with contextlib.suppress(FileNotFoundError):  # the parent has ended
+        return children(parent)
+    return set()
+
+
+def _is_sshd(pid: int) -> bool:
+    """Tell whether `pid` is sshd, sshd-session or sshd-auth, not a command that it runs."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/comm").read_text().startswith("sshd")
+    return False
 
 
 def session(leader: int) -> set[int]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 import pytest
 from marked import Mark
-from processes import children, descriptors, until, wait_until
+from processes import children, descriptors, signal_servers, until, wait_until
 
 from sshfan_async import Phase, Report, Status, fan_out, stream
 from sshfan_async.testing import SshdFleet
@@ -62,8 +62,7 @@ def nothing_is_left(fleet: SshdFleet, places: dict[str, Path], monkeypatch: pyte
 
 def cut(fleet: SshdFleet) -> None:
     """Cut all connections to the fleet, as a host does that loses its power."""
-    for pid in children(fleet.sshd_pid):
-        os.kill(pid, signal.SIGKILL)
+    signal_servers(fleet.sshd_pid, signal.SIGKILL)
 
 
 def watchdogs(fleet: SshdFleet) -> set[int]:

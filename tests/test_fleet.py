@@ -370,10 +370,9 @@ def spare_is_open(fleet: Fleet) -> bool:
 @contextlib.contextmanager
 def frozen(server: SshdFleet) -> Iterator[None]:
     """Keep the server's side of the only connection from answering."""
-    (connection,) = processes.children(server.sshd_pid)
-    os.kill(connection, signal.SIGSTOP)
+    processes.stop_servers(server.sshd_pid)
     yield
-    os.kill(connection, signal.SIGCONT)
+    processes.signal_servers(server.sshd_pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("before", [0, 1], ids=["first", "second"])
@@ -382,9 +381,13 @@ async def test_command_is_sent_without_a_wait_for_its_session(own_server: SshdFl
         for _ in range(before):
             await fleet.run("true")
         await processes.until(lambda: spare_is_open(fleet), "the session")
-        with frozen(own_server):
-            (outcome,) = await fleet.run("true", deadline=0.1, on_stop="leave")
-        assert (outcome.status, outcome.sent) == (Status.TIMED_OUT, True)
+        processes.stop_servers(own_server.sshd_pid)
+        running = asyncio.create_task(fleet.run("true", on_stop="leave"))
+        (link,) = fleet._engine._links.values()
+        await processes.until(lambda: link._active == 1, "the command to begin")
+        processes.signal_servers(own_server.sshd_pid, signal.SIGKILL)
+        (outcome,) = await running
+        assert (outcome.status, outcome.sent) == (Status.LOST, True)
 
 
 async def test_session_of_long_ago_is_closed_and_no_command_is_sent_in_it(
@@ -459,12 +462,12 @@ async def test_command_whose_session_was_asked_for_ahead_is_sent_over_the_next_c
     """It takes a session that the host has not opened when the connection is lost."""
     async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
         await processes.until(lambda: spare_is_open(fleet), "the session")
-        (connection,) = processes.children(own_server.sshd_pid)
-        os.kill(connection, signal.SIGSTOP)
+        processes.stop_servers(own_server.sshd_pid)
         first = asyncio.create_task(fleet.run("echo first", on_stop="leave"))
         second = asyncio.create_task(fleet.run("echo second", on_stop="leave"))
-        await asyncio.sleep(0)
-        os.kill(connection, signal.SIGKILL)
+        (link,) = fleet._engine._links.values()
+        await processes.until(lambda: link._opening, "the second command to wait for its session")
+        processes.signal_servers(own_server.sshd_pid, signal.SIGKILL)
         (outcome,) = await first
         assert (outcome.status, outcome.sent) == (Status.LOST, True)
         (outcome,) = await second
@@ -691,8 +694,7 @@ async def test_end_of_the_servers_process_loses_what_runs(own_server: SshdFleet)
     async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
         running = asyncio.create_task(fleet.run("echo begun; exec sleep 5", on_stop="always"))
         await output_is_there(own_server)
-        (connection,) = processes.children(own_server.sshd_pid)
-        os.kill(connection, signal.SIGKILL)
+        processes.signal_servers(own_server.sshd_pid, signal.SIGKILL)
         (outcome,) = await running
         assert (outcome.status, outcome.stdout) == (Status.LOST, b"begun\n")
         assert "closed by remote host" in outcome.reason
@@ -704,10 +706,9 @@ async def test_frozen_link_loses_what_runs(own_server: SshdFleet) -> None:
     async with Fleet(own_server.hosts[0], ssh=ssh) as fleet:
         running = asyncio.create_task(fleet.run("echo begun; exec sleep 30", on_stop="leave"))
         await output_is_there(own_server)
-        (connection,) = processes.children(own_server.sshd_pid)
-        os.kill(connection, signal.SIGSTOP)
+        processes.stop_servers(own_server.sshd_pid)
         (outcome,) = await running
-        os.kill(connection, signal.SIGKILL)
+        processes.signal_servers(own_server.sshd_pid, signal.SIGKILL)
         assert outcome.status is Status.LOST
         assert "not responding" in outcome.reason
 

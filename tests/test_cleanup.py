@@ -70,7 +70,8 @@ def watchdogs(fleet: SshdFleet) -> set[int]:
     here = f" {fleet.port}\0".encode()
     found = set()
     for entry in Path("/proc").iterdir():
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError, ProcessLookupError):
+        # PermissionError: another user's, who may run this suite too.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, ProcessLookupError, PermissionError):
             if (entry / "cmdline").read_bytes().startswith(b"/bin/sh\0-c\0trap") and here in (
                 entry / "environ"
             ).read_bytes():
@@ -295,16 +296,14 @@ def test_always_ends_the_commands_of_a_killed_controller(fleet: SshdFleet, mark:
 def test_ssh_of_a_killed_controller_ends_with_its_command(
     fleet: SshdFleet, mark: Mark, tmp_path: Path, on_stop: str
 ) -> None:
-    os.mkfifo(tmp_path / "release")
-    command = f": {mark.sleep}; echo >>{tmp_path}/begun; cat {tmp_path}/release; exit"
-    begun = tmp_path / "begun"
+    begun, release = tmp_path / "begun", tmp_path / "release"
+    command = f": {mark.sleep}; echo >>{begun}; until [ -e {release} ]; do sleep 0.02; done; exit"
     with controller(fleet, command, 5, on_stop=on_stop) as process:
         wait_until(lambda: begun.exists() and len(begun.read_text()) == 5)
         process.kill()
         process.wait()
         assert len(mark.processes()) >= 5
-        writer = os.open(tmp_path / "release", os.O_WRONLY)
-        os.close(writer)
+        release.touch()
         wait_until(lambda: mark.processes() == set(), "the ssh of the ended commands to end")
 
 

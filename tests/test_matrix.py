@@ -8,6 +8,7 @@ import functools
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -241,8 +242,18 @@ async def test_hosts_behind_one_busy_sshd_all_end_ok(
     monkeypatch: pytest.MonkeyPatch, maxstartups: str, hosts: int, retries: int
 ) -> None:
     monkeypatch.setattr("sshfan_async.process.spawn_gate._PAUSE", 0.0)  # as where CPUs are idle: all connect at once
-    with SshdFleet(hosts, sshd_options={**CHEAP, "MaxStartups": maxstartups}) as fleet:
-        report = await fan_out(fleet.hosts, "echo ran", ssh=fleet.ssh, retries=retries)
+    with (
+        SshdFleet(hosts, sshd_options={**CHEAP, "MaxStartups": maxstartups}) as fleet,
+        contextlib.ExitStack() as idle,
+    ):
+        # Connections that never log in: sshd drops others from the start on, however slowly these come.
+        for _ in range(int(maxstartups.partition(":")[0])):
+            connection = idle.enter_context(socket.create_connection(("127.0.0.1", fleet.port)))
+            assert connection.recv(4) == b"SSH-"
+        running = asyncio.create_task(fan_out(fleet.hosts, "echo ran", ssh=fleet.ssh, retries=retries))
+        await until(lambda: "MaxStartups throttling" in fleet.sshd_log(), "sshd to drop a connection")
+        idle.close()
+        report = await running
     assert report.ok, [(outcome.host, outcome.attempts, outcome.reason) for outcome in report.not_ok]
     assert {outcome.stdout for outcome in report} == {b"ran\n"}
     assert max(outcome.attempts for outcome in report) > 1

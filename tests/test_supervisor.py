@@ -59,7 +59,11 @@ def no_lease_is_left() -> Iterator[None]:
 
 
 async def test_never_more_than_the_fanout_are_in_flight(stand_in: Callable[..., Ssh], tmp_path: Path) -> None:
-    ssh = stand_in(f"mkdir {tmp_path}/on-$$; ls -d {tmp_path}/on-* | wc -l; sleep 0.02; rmdir {tmp_path}/on-$$")
+    # None of the first three ends before there are three.
+    ssh = stand_in(
+        f"cd {tmp_path}; mkdir on-$$; on=$(ls -d on-* | wc -l); echo $on; [ $on -ge 3 ] && : >three\n"
+        "until [ -e three ]; do sleep 0.02; done; rmdir on-$$"
+    )
     report = await fan_out(hosts(12), "true", fanout=3, ssh=ssh)
     assert max(int(outcome.stdout) for outcome in report) == 3
 

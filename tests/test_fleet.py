@@ -6,7 +6,6 @@ import gc
 import glob
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import anyio
 import asyncssh
 import processes
 import pytest
+from dropbear import serving
 from listeners import listening, passing_on_to, stall
 
 from sshfan_async import (
@@ -903,36 +903,9 @@ async def test_stream_that_is_refused_leaves_nothing_open(stock_fleet: SshdFleet
 
 @pytest.fixture
 def dropbear(own_server: SshdFleet, tmp_path: Path) -> Iterator[str]:
-    """A host served by dropbear, in a mount namespace where root's authorized_keys are the server's."""
-    if shutil.which("dropbear") is None or os.geteuid() != 0:
-        pytest.skip("dropbear is not installed, or we are not root, who alone can give it another ~/.ssh")
-    dot_ssh = tmp_path / "home" / ".ssh"
-    dot_ssh.mkdir(parents=True)
-    for path in (dot_ssh.parent, dot_ssh):
-        path.chmod(0o700)
-    (dot_ssh / "authorized_keys").write_text((own_server.directory / "client_key.pub").read_text())
-    (dot_ssh / "authorized_keys").chmod(0o600)
-    key = tmp_path / "hostkey"
-    made = subprocess.run(["dropbearkey", "-t", "ed25519", "-f", key], check=True, capture_output=True, text=True)
-    with listening(stall) as reserved:
-        port = reserved.port
-    bind = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
-    home, listen = os.path.expanduser("~root"), f"127.0.0.1:{port}"
-    argv = ["dropbear", "-F", "-E", "-r", key, "-p", listen, "-P", tmp_path / "pid"]
-    server = subprocess.Popen(
-        ["unshare", "--mount", "sh", "-c", bind, "sh", dot_ssh.parent, home, *argv], stderr=subprocess.PIPE
-    )
-    try:
-        processes.wait_until(lambda: (tmp_path / "pid").exists() or server.poll() is not None, "dropbear listens")
-        assert server.poll() is None, server.communicate()
-        public = next(line for line in made.stdout.splitlines() if line.startswith("ssh-"))
-        (tmp_path / "known").write_text(f"[127.0.0.1]:{port} {public}\n")
-        options = {"HostName": "127.0.0.1", "Port": str(port), "UserKnownHostsFile": os.fspath(tmp_path / "known")}
-        own_server.add_host("dropbear", options=options)
-        yield "dropbear"
-    finally:
-        server.kill()
-        server.communicate()
+    """A host served by dropbear."""
+    with serving(own_server, tmp_path) as host:
+        yield host
 
 
 async def test_dropbear_runs_commands_and_they_can_be_ended(own_server: SshdFleet, dropbear: str) -> None:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import asyncssh
 import pytest
+from dropbear import serving
 from listeners import hang_up, listening, passing_on_to, stall
-from processes import is_running, until, wait_until
+from processes import is_running, until
 
 from sshfan_async import Outcome, Phase, Report, Ssh, Status, fan_out
 from sshfan_async.testing import SshdFleet
@@ -523,38 +524,9 @@ async def test_impossible_configuration_is_local(ssh: Ssh, reason: str) -> None:
 
 @pytest.fixture
 def dropbear(fleet: SshdFleet, tmp_path: Path) -> Iterator[str]:
-    """A host served by dropbear, in a mount namespace where root's authorized_keys are the fleet's."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can give dropbear another ~/.ssh")
-    dot_ssh = tmp_path / "home" / ".ssh"
-    dot_ssh.mkdir(parents=True)
-    for path in (dot_ssh.parent, dot_ssh):
-        path.chmod(0o700)
-    (dot_ssh / "authorized_keys").write_text((fleet.directory / "client_key.pub").read_text())
-    (dot_ssh / "authorized_keys").chmod(0o600)
-    key = tmp_path / "hostkey"
-    made = subprocess.run(["dropbearkey", "-t", "ed25519", "-f", key], check=True, capture_output=True, text=True)
-    with listening(stall) as reserved:
-        port = reserved.port
-    home = os.path.expanduser("~root")
-    server = subprocess.Popen(
-        [
-            "unshare", "--mount", "sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh",
-            dot_ssh.parent, home,
-            "dropbear", "-F", "-E", "-r", key, "-p", f"127.0.0.1:{port}", "-P", tmp_path / "pid",
-        ],
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        wait_until(lambda: (tmp_path / "pid").exists() or server.poll() is not None, "dropbear listens")
-        assert server.poll() is None, server.communicate()
-        public = next(line for line in made.stdout.splitlines() if line.startswith("ssh-"))
-        (tmp_path / "known").write_text(f"[127.0.0.1]:{port} {public}\n")
-        fleet.add_host("dropbear", options={"Port": str(port), "UserKnownHostsFile": os.fspath(tmp_path / "known")})
-        yield "dropbear"
-    finally:
-        server.kill()
-        server.communicate()
+    """A host served by dropbear."""
+    with serving(fleet, tmp_path) as host:
+        yield host
 
 
 @pytest.mark.parametrize("command", ["true", "exit 3", "exit 255", "kill -9 $$"])

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import accounts
 import pytest
 
 from sshfan_async.errors import FleetUnavailable, InvalidSetting, SshfanError
@@ -417,71 +418,95 @@ def test_descendants_found_by_ps_do_not_include_ps(monkeypatch: pytest.MonkeyPat
         assert subreaper.descendants() - before == {child.pid}
 
 
-# another account, in a mount namespace of its own: nothing of this machine's accounts is touched
+# other accounts
 
 SAY_HELLO = """
-import subprocess
-from sshfan_async.testing import SshdFleet
+import os, pathlib, subprocess
+from sshfan_async.testing import SshdFleet, server
+server.SHADOW = pathlib.Path(os.environ["NSS_WRAPPER_SHADOW"])
 with SshdFleet() as fleet:
     subprocess.run(["ssh", "-F", fleet.ssh_config, "node001", "id -u"], stdin=subprocess.DEVNULL, check=True)
 """
 
 
-def with_accounts(tmp_path: Path, passwd: str, shadow: str, *prefix: str) -> subprocess.CompletedProcess[str]:
-    """Run SAY_HELLO with other files of accounts, and with our Python at /mnt, where every user reaches it."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can have a mount namespace with other accounts")
-    (tmp_path / "passwd").write_text(passwd)
-    (tmp_path / "shadow").write_text(shadow)
-    binds = (
-        'mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/shadow" /etc/shadow && mount --bind "$2" /mnt'
-        ' || exit 77; shift 2; exec "$@"'
-    )
-    interpreter = f"/mnt/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
-    ran = subprocess.run(
-        [
-            *("unshare", "--mount", "sh", "-c", binds, "sh", tmp_path, sys.base_prefix),
-            *prefix,
-            *(interpreter, "-c", SAY_HELLO),
-        ],
-        check=False,
-        cwd="/",
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": PYTHONPATH,
-            "TMPDIR": "/tmp",
-            "LD_LIBRARY_PATH": "/mnt/lib",
-        },
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    if ran.returncode == 77:
-        pytest.skip(f"no mount namespace here: {ran.stderr}")
-    return ran
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that every user may use, with all that SAY_HELLO imports: the project itself may be below /root."""
+    with tempfile.TemporaryDirectory(prefix="public-") as directory:
+        for source in map(Path, imported_files()):
+            if source.name == "__init__.py":
+                shutil.copytree(source.parent, Path(directory) / source.parent.name)
+            else:
+                shutil.copy(source, directory)
+        Path(directory).chmod(0o777)
+        yield Path(directory)
 
 
-def test_an_ordinary_user_needs_no_privilege(tmp_path: Path) -> None:
-    passwd = Path("/etc/passwd").read_text() + "ordinary:x:54321:54321::/:/bin/sh\n"
-    ran = with_accounts(tmp_path, passwd, "", "setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")
+def imported_files() -> list[str]:
+    """Return the file of each module at the top that our package imports, itself included."""
+    script = (
+        "import sys; before = set(sys.modules); import sshfan_async.testing\n"
+        "for name in set(sys.modules) - before - sys.stdlib_module_names:\n"
+        "    if '.' not in name: print(sys.modules[name].__file__)"
+    )
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
+    return subprocess.run(
+        [sys.executable, "-c", script], check=True, env=environment, capture_output=True, text=True
+    ).stdout.splitlines()
+
+
+def say_hello(public: Path, python: str, accounts: dict[str, str], *prefix: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(public), "TMPDIR": str(public), **accounts}
+    return subprocess.run(
+        [*prefix, python, "-c", SAY_HELLO],
+        check=False, cwd="/", env=environment, capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="we are an ordinary user: every other test shows it")
+def test_an_ordinary_user_needs_no_privilege(public: Path) -> None:
+    passwd = accounts.line(name="ordinary", uid=54321)
+    become = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")
+    pythons = [os.path.realpath(sys.executable), "/usr/bin/python3"]
+    python = next((python for python in pythons if runs_us(python, *become)), None)
+    if python is None:
+        pytest.skip(f"an ordinary user can use none of {pythons}: not there, not reachable, or too old")
+    ran = say_hello(public, python, accounts.environment(public, passwd), *become)
     assert (ran.stdout, ran.returncode) == ("54321\n", 0), ran.stderr
 
 
-def test_a_user_without_a_login_shell_is_told(tmp_path: Path) -> None:
-    passwd = Path("/etc/passwd").read_text() + "daemonic:x:54321:54321::/:/usr/sbin/nologin\n"
-    ran = with_accounts(tmp_path, passwd, "", "setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")
-    assert "user daemonic cannot log in (shell /usr/sbin/nologin)" in ran.stderr
+def runs_us(python: str, *prefix: str) -> bool:
+    """Tell whether `python` is new enough, and can be started again from within when started behind `prefix`."""
+    check = "import os, sys; sys.exit(sys.version_info < (3, 11) or not os.access(sys.executable, os.X_OK))"
+    return (
+        subprocess.run([*prefix, python, "-I", "-c", check], check=False, cwd="/", capture_output=True).returncode
+        == 0
+    )
 
 
-def test_a_user_without_an_account_is_told(tmp_path: Path) -> None:
-    passwd = Path("/etc/passwd").read_text()
-    ran = with_accounts(tmp_path, passwd, "", "setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")
-    assert "user id 54321 is not in the password database" in ran.stderr
-
-
-def test_root_with_a_locked_password_can_log_in(tmp_path: Path) -> None:
-    ran = with_accounts(tmp_path, Path("/etc/passwd").read_text(), "root:!:19000:0:99999:7:::\n")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's sshd can see that a password is locked")
+def test_root_with_a_locked_password_can_log_in(public: Path) -> None:
+    locked = accounts.environment(public, "", "root:!:19000:0:99999:7:::\n")
+    ran = say_hello(public, sys.executable, locked)
     assert (ran.stdout, ran.returncode) == ("0\n", 0), ran.stderr
+
+
+def test_a_user_without_a_login_shell_is_told(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+    entry = pwd.struct_passwd(("daemonic", "x", os.geteuid(), os.getegid(), "", "/", "/usr/sbin/nologin"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: entry)
+    with pytest.raises(FleetUnavailable, match=r"user daemonic cannot log in \(shell /usr/sbin/nologin\)"):
+        SshdFleet().__enter__()
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_user_without_an_account_is_told(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+    def unknown(uid: int) -> pwd.struct_passwd:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(FleetUnavailable, match=f"user id {os.geteuid()} is not in the password database"):
+        SshdFleet().__enter__()
+    assert list(temporary.iterdir()) == []
 
 
 # scale

@@ -33,6 +33,7 @@ SERVER_PACKAGE = (
 CLIENT_PACKAGE = (
     "openssh-client (Debian, Ubuntu: apt-get install openssh-client; Fedora, RHEL: dnf install openssh-clients)"
 )
+SHADOW = Path("/etc/shadow")
 START_LIMIT = 30.0
 """Seconds in which sshd must listen; it takes some milliseconds."""
 PORT_ATTEMPTS = 10
@@ -199,7 +200,7 @@ def _account_is_locked(user: str) -> bool:
     if os.geteuid() != 0:
         return False
     with suppress(FileNotFoundError):
-        return f"\n{user}:!" in "\n" + Path("/etc/shadow").read_text(errors="replace")
+        return f"\n{user}:!" in "\n" + SHADOW.read_text(errors="replace")
     return False
 
 

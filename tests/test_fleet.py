@@ -564,7 +564,7 @@ async def test_refused_signal_is_told_and_the_next_command_is_wrapped(stock_flee
     async with Fleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh) as fleet:
         (link,) = fleet._pool._hosts.values()
         if link.takes_signals:
-            pytest.skip("this sshd signals root's sessions too")
+            pytest.skip("this sshd signals its sessions")
         link.takes_signals = True  # as a wrong guess would have it
         (outcome,) = await fleet.run("echo $$; exec sleep 60", timeout=0.3)
         assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "left")
@@ -909,7 +909,9 @@ def dropbear(own_server: SshdFleet, tmp_path: Path) -> Iterator[str]:
 
 
 async def test_dropbear_runs_commands_and_they_can_be_ended(own_server: SshdFleet, dropbear: str) -> None:
-    async with Fleet(dropbear, ssh=own_server.ssh) as fleet:
+    # One session at a time: when a command ends, dropbear 2022.82 to 2024.85 may close a session that has no command
+    # yet, https://github.com/mkj/dropbear/pull/326.
+    async with Fleet(dropbear, ssh=own_server.ssh, sessions=1) as fleet:
         reports = await asyncio.gather(*(fleet.run("echo here; exit 4") for _ in range(4)))
         assert [(each.stdout, each.exit_code) for report in reports for each in report] == 4 * [(b"here\n", 4)]
         given = os.urandom(1_000_000)

@@ -821,14 +821,24 @@ def test_sync_fleet_runs_many_commands_over_the_same_connections(stock_fleet: Ss
     assert len(parents) == 1
 
 
-def test_interrupt_ends_the_running_command_only(stock_fleet: SshdFleet) -> None:
-    with SyncFleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh) as fleet:
-        interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-        interrupt.start()
-        with pytest.raises(KeyboardInterrupt):
-            fleet.run("sleep 60")
-        interrupt.join()
-        assert fleet.run("true").ok
+def test_interrupt_ends_the_running_command_only(stock_fleet: SshdFleet, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+
+    def interrupt() -> None:
+        processes.wait_until(begun.exists, "the command to begin")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with SyncFleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh) as fleet:
+            interrupting.start()
+            with pytest.raises(KeyboardInterrupt):
+                fleet.run(f"touch {begun}; exec sleep 60")
+            interrupting.join()
+            assert fleet.run("true").ok
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def test_sync_fleet_that_is_never_left_does_not_keep_the_process(stock_fleet: SshdFleet) -> None:

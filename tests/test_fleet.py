@@ -34,6 +34,7 @@ from sshfan_async import (
     SyncFleet,
     Target,
 )
+from sshfan_async.fleet.command import HostCommand
 from sshfan_async.process.uncancelled import complete
 from sshfan_async.testing import SshdFleet
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from sshfan_async import Outcome
+    from sshfan_async.event import Stream
     from sshfan_async.testing.pytest_plugin import SshdFleetFactory
 
 ROOT = Path(__file__).parent.parent
@@ -383,8 +385,8 @@ async def test_command_is_sent_without_a_wait_for_its_session(own_server: SshdFl
         await processes.until(lambda: spare_is_open(fleet), "the session")
         processes.stop_servers(own_server.sshd_pid)
         running = asyncio.create_task(fleet.run("true", on_stop="leave"))
-        (link,) = fleet._engine._links.values()
-        await processes.until(lambda: link._active == 1, "the command to begin")
+        (link,) = fleet._pool._hosts.values()
+        await processes.until(lambda: link.sessions._active == 1, "the command to begin")
         processes.signal_servers(own_server.sshd_pid, signal.SIGKILL)
         (outcome,) = await running
         assert (outcome.status, outcome.sent) == (Status.LOST, True)
@@ -465,8 +467,8 @@ async def test_command_whose_session_was_asked_for_ahead_is_sent_over_the_next_c
         processes.stop_servers(own_server.sshd_pid)
         first = asyncio.create_task(fleet.run("echo first", on_stop="leave"))
         second = asyncio.create_task(fleet.run("echo second", on_stop="leave"))
-        (link,) = fleet._engine._links.values()
-        await processes.until(lambda: link._opening, "the second command to wait for its session")
+        (link,) = fleet._pool._hosts.values()
+        await processes.until(lambda: link.sessions._opening, "the second command to wait for its session")
         processes.signal_servers(own_server.sshd_pid, signal.SIGKILL)
         (outcome,) = await first
         assert (outcome.status, outcome.sent) == (Status.LOST, True)
@@ -677,10 +679,26 @@ async def test_scope_that_is_cancelled_tells_the_fleet_once(stock_fleet: SshdFle
 # failure
 
 
-async def test_death_of_the_master_loses_what_runs_and_the_next_command_connects_again(own_server: SshdFleet) -> None:
+@pytest.fixture
+def output_came(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Set once something that a command has written to its standard output has reached us."""
+    came, take = asyncio.Event(), HostCommand.output
+
+    def output(command: HostCommand, stream: Stream, data: bytes) -> None:
+        take(command, stream, data)
+        if stream == "stdout":
+            came.set()
+
+    monkeypatch.setattr(HostCommand, "output", output)
+    return came
+
+
+async def test_death_of_the_master_loses_what_runs_and_the_next_command_connects_again(
+    own_server: SshdFleet, output_came: asyncio.Event
+) -> None:
     async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
-        running = asyncio.create_task(fleet.run("echo begun; exec sleep 5", on_stop="always"))
-        await output_is_there(own_server)
+        running = asyncio.create_task(fleet.run("echo begun; exec sleep 30", on_stop="always"))
+        await output_came.wait()
         os.kill(master(), signal.SIGKILL)
         (outcome,) = await running
         assert (outcome.status, outcome.sent, outcome.stdout) == (Status.LOST, True, b"begun\n")
@@ -690,10 +708,10 @@ async def test_death_of_the_master_loses_what_runs_and_the_next_command_connects
         assert fleet.status.ok
 
 
-async def test_end_of_the_servers_process_loses_what_runs(own_server: SshdFleet) -> None:
+async def test_end_of_the_servers_process_loses_what_runs(own_server: SshdFleet, output_came: asyncio.Event) -> None:
     async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
-        running = asyncio.create_task(fleet.run("echo begun; exec sleep 5", on_stop="always"))
-        await output_is_there(own_server)
+        running = asyncio.create_task(fleet.run("echo begun; exec sleep 30", on_stop="always"))
+        await output_came.wait()
         processes.signal_servers(own_server.sshd_pid, signal.SIGKILL)
         (outcome,) = await running
         assert (outcome.status, outcome.stdout) == (Status.LOST, b"begun\n")
@@ -701,11 +719,11 @@ async def test_end_of_the_servers_process_loses_what_runs(own_server: SshdFleet)
         assert (await fleet.run("true")).ok
 
 
-async def test_frozen_link_loses_what_runs(own_server: SshdFleet) -> None:
+async def test_frozen_link_loses_what_runs(own_server: SshdFleet, output_came: asyncio.Event) -> None:
     ssh = Ssh(config_file=own_server.ssh_config, options={"ServerAliveInterval": 1, "ServerAliveCountMax": 1})
     async with Fleet(own_server.hosts[0], ssh=ssh) as fleet:
         running = asyncio.create_task(fleet.run("echo begun; exec sleep 30", on_stop="leave"))
-        await output_is_there(own_server)
+        await output_came.wait()
         processes.stop_servers(own_server.sshd_pid)
         (outcome,) = await running
         processes.signal_servers(own_server.sshd_pid, signal.SIGKILL)
@@ -713,17 +731,13 @@ async def test_frozen_link_loses_what_runs(own_server: SshdFleet) -> None:
         assert "not responding" in outcome.reason
 
 
-async def output_is_there(server: SshdFleet) -> None:
-    """Wait until a command of `server` has begun, and what it wrote first is on its way."""
-    await processes.until(lambda: "Starting session: command" in server.sshd_log(), "a session")
-    await asyncio.sleep(0.3)
-
-
-async def test_command_that_waited_is_sent_over_the_next_connection(own_server: SshdFleet) -> None:
+async def test_command_that_waited_is_sent_over_the_next_connection(
+    own_server: SshdFleet, output_came: asyncio.Event
+) -> None:
     async with Fleet(own_server.hosts[0], ssh=own_server.ssh, sessions=1) as fleet:
-        first = asyncio.create_task(fleet.run("exec sleep 5", on_stop="always"))
+        first = asyncio.create_task(fleet.run("echo begun; exec sleep 5", on_stop="always"))
         second = asyncio.create_task(fleet.run("echo second"))
-        await output_is_there(own_server)
+        await output_came.wait()
         os.kill(master(), signal.SIGKILL)
         assert (await first).outcomes[0].status is Status.LOST
         (outcome,) = await second

@@ -49,10 +49,14 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
-def no_file_is_left() -> Iterator[None]:
-    before = directories()
-    yield
-    processes.wait_until(lambda: directories() <= before, "all sockets' directories removed")
+def no_file_is_left(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The test's temporary directory is its own: other fleets may run on this machine."""
+    tmp_path_factory.getbasetemp()  # the first call asks tempfile
+    with tempfile.TemporaryDirectory(prefix="f") as directory:  # short: sockets are made in it
+        monkeypatch.setenv("TMPDIR", directory)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        yield
+        processes.wait_until(lambda: not directories(), "all sockets' directories removed")
 
 
 def directories() -> set[str]:

@@ -198,11 +198,12 @@ def test_timeout_ends_a_hanging_host(fleet: SshdFleet, new_loop: NewLoop) -> Non
 
     began = time.monotonic()
     outcome = on(new_loop, main)["node001"]
-    assert time.monotonic() - began < 5
+    took = time.monotonic() - began
     assert (outcome.status, outcome.clock, outcome.phase, outcome.sent) == ("timed_out", "timeout", "run", True)
     assert outcome.reason == "timed out after 0.5 s in run"
     assert (outcome.stdout, outcome.stderr) == (b"so far\n", b"err\n")
-    assert outcome.phases.run == pytest.approx(0.5, abs=0.1)
+    assert outcome.phases.run is not None
+    assert 0.5 <= outcome.phases.run <= took < 60
 
 
 # stream

@@ -8,7 +8,6 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-import pytest
 from listeners import listening, stall
 from processes import children
 
@@ -17,6 +16,8 @@ from sshfan_async import Phase, Status, fan_out
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import pytest
 
     from sshfan_async import Ssh
     from sshfan_async.testing import SshdFleet
@@ -42,17 +43,16 @@ async def test_connect_timeout_holds_per_attempt(fleet: SshdFleet) -> None:
         fleet.add_host("silent", options={"Port": str(listener.port)})
         began = time.monotonic()
         outcome = (await fan_out("silent", "true", connect_timeout=0.3, retries=2, ssh=fleet.ssh))["silent"]
-        assert time.monotonic() - began < 2
+        assert 0.3 <= outcome.elapsed <= time.monotonic() - began
     assert (outcome.status, outcome.clock, outcome.phase) == (Status.TIMED_OUT, "connect_timeout", Phase.HANDSHAKE)
     assert outcome.attempts == 1
-    assert outcome.elapsed == pytest.approx(0.3, abs=0.1)
 
 
 async def test_deadline_ends_what_runs_and_keeps_the_others_from_starting(fleet: SshdFleet) -> None:
     hosts = fleet.hosts[:5]
     began = time.monotonic()
     report = await fan_out(hosts, "echo so far; sleep 60", fanout=2, deadline=1, ssh=fleet.ssh)
-    assert 1 <= time.monotonic() - began < 4
+    took = time.monotonic() - began
     assert [outcome.status for outcome in report] == ["timed_out"] * 2 + ["not_run"] * 3
     assert {outcome.clock for outcome in report} == {"deadline"}
     started, never = report[hosts[0]], report[hosts[4]]
@@ -60,7 +60,8 @@ async def test_deadline_ends_what_runs_and_keeps_the_others_from_starting(fleet:
     assert started.reason == "the run's deadline of 1.0 s passed in run"
     assert (never.sent, never.phase, never.attempts, never.started_at) == (False, Phase.QUEUED, 0, None)
     assert never.reason == "never started: the run's deadline passed before this host's turn"
-    assert never.phases.queued == pytest.approx(1, abs=0.2)
+    assert never.phases.queued is not None
+    assert 1 <= never.phases.queued <= took < 60
     assert report.exit_code == 3
 
 
@@ -75,7 +76,7 @@ async def test_deadline_ends_the_wait_for_another_try(fleet: SshdFleet, monkeypa
         fleet.add_host("drops", options={"Port": str(listener.port)})
         began = time.monotonic()
         outcome = (await fan_out("drops", "true", deadline=0.7, ssh=fleet.ssh))["drops"]
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30  # the back-off
     assert (outcome.status, outcome.attempts) == (Status.DROPPED, 1)
 
 
@@ -96,9 +97,8 @@ async def test_child_that_ignores_term_is_killed_after_the_grace(stand_in: Calla
     before = children()
     began = time.monotonic()
     outcome = (await fan_out("web1", "true", timeout=0.2, kill_after=0.3, ssh=ssh))["web1"]
-    assert 0.5 <= time.monotonic() - began < 3
     assert outcome.status is Status.TIMED_OUT
-    assert outcome.elapsed == pytest.approx(0.2, abs=0.1)
+    assert 0.2 <= outcome.elapsed <= time.monotonic() - began - 0.3  # the grace is not the command's time
     assert children() == before
 
 
@@ -106,7 +106,7 @@ async def test_exit_is_seen_while_a_grandchild_holds_the_pipes(stand_in: Callabl
     ssh = stand_in(f"echo so far; sleep 60 & echo $! >{tmp_path}/pid; exit 3")
     began = time.monotonic()
     outcome = (await fan_out("web1", "true", ssh=ssh))["web1"]
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 60  # the grandchild's life
     assert (outcome.exit_code, outcome.stdout) == (3, b"so far\n")
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 

@@ -82,9 +82,10 @@ async def test_grandchild_that_writes_for_ever_does_not_delay_the_end() -> None:
 async def test_exit_is_stamped_when_it_happens() -> None:
     child = await start("sh", "-c", "date +%s.%N")
     await child.wait()
+    seen = time.time()
     assert child.ended_at is not None
-    ended = time.time() - (time.monotonic() - child.ended_at)
-    assert -0.001 < ended - float(child.stdout.value()) < 0.05  # type: ignore[arg-type]
+    ended = seen - (time.monotonic() - child.ended_at)
+    assert float(child.stdout.value()) - 0.001 < ended <= seen  # type: ignore[arg-type]
 
 
 async def test_stop_ends_the_whole_group() -> None:
@@ -99,7 +100,7 @@ async def test_child_that_ignores_term_is_killed_after_the_grace() -> None:
     await until(lambda: child.stdout.kept)
     began = time.monotonic()
     assert await child.stop(0.3) == -signal.SIGKILL
-    assert 0.3 <= time.monotonic() - began < 2
+    assert 0.3 <= time.monotonic() - began < 30  # its `sleep`
     # Its `sleep` got the same signal in the same moment, but is not ours to reap.
     await until(lambda: session(child.pid) == set())
 
@@ -239,7 +240,7 @@ async def test_program_that_does_not_answer_is_a_stand_in_and_ends(tmp_path: Pat
     program = script(tmp_path, "sleep 30 & wait")
     began = time.monotonic()
     assert (await ask_version(program, 0.2)).version is None
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30  # its `sleep`
 
 
 async def test_program_that_says_something_else_is_a_stand_in(tmp_path: Path) -> None:
@@ -247,10 +248,10 @@ async def test_program_that_says_something_else_is_a_stand_in(tmp_path: Path) ->
 
 
 async def test_version_is_asked_without_waiting_for_who_holds_the_pipe(tmp_path: Path) -> None:
-    program = script(tmp_path, "sleep 5 & echo OpenSSH_9.9p1")
+    program = script(tmp_path, "sleep 10 & echo OpenSSH_9.9p1")
     began = time.monotonic()
     assert (await ask_version(program, PATIENCE)).version == (9, 9)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10  # the life of what holds the pipe
 
 
 async def test_cancelled_question_leaves_no_child(tmp_path: Path) -> None:

@@ -520,10 +520,12 @@ async def test_any_mix_of_commands_gives_each_its_outcome(
 async def test_timeout_ends_the_remote_command(stock_fleet: SshdFleet, trap: str) -> None:
     command = f"{trap}echo $$; while :; do sleep 0.1; done"
     async with Fleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh) as fleet:
+        began = time.monotonic()
         (outcome,) = await fleet.run(command, timeout=0.5, kill_after=0.5)
         assert (outcome.status, outcome.clock, outcome.remote) == (Status.TIMED_OUT, "timeout", "ended")
         assert not processes.is_running(remote_pid(outcome))
-        assert outcome.phases.run == pytest.approx(0.5, abs=0.4)
+        assert outcome.phases.run is not None
+        assert 0.5 <= outcome.phases.run <= time.monotonic() - began
         assert (await fleet.run("true")).ok
 
 

@@ -58,27 +58,29 @@ def test_a_megabyte_on_each_output_comes_back_whole(fleet: SshdFleet) -> None:
 
 
 def test_two_hosts_run_side_by_side_and_times_are_true(fleet: SshdFleet) -> None:
-    # The hosts are this machine, so that their clock is ours; the command's two stamps leave out ssh's own time.
-    began = time.monotonic()
+    # The hosts are this machine, so that their clock is ours.
     command = "date +%s.%N; sleep 3; date +%s.%N"
+    before = time.time()
     report = asyncio.run(fan_out(["node001", "node002"], command, on_stop="leave", ssh=fleet.ssh))
-    assert 3 <= time.monotonic() - began < 4
-    excess = []
+    after = time.time()
+    spans = []
     for outcome in report:
         first, last = map(float, outcome.stdout.split())
+        spans.append((first, last))
         assert outcome.started_at is not None
         assert outcome.phases.run is not None
-        excess.append((outcome.started_at + outcome.elapsed - last, outcome.phases.run - (last - first)))
-    # Never less than the host's own clock says, and hardly more.
-    assert min(min(each) for each in excess) > -0.001
-    assert max(max(each) for each in excess) < 0.05
+        assert before <= outcome.started_at <= first
+        assert last - 0.001 < outcome.started_at + outcome.elapsed <= after + 0.001
+        assert last - first - 0.001 < outcome.phases.run < outcome.elapsed
+    assert max(first for first, _ in spans) < min(last for _, last in spans)
 
 
 def test_delta_time_is_from_launch_to_end(fleet: SshdFleet) -> None:
-    began = time.time()
-    result = run("node001", "sleep 1; date +%s.%N", ssh=fleet.ssh)["result"]["node001"]
-    launched = float(result["out"]) - result["delta_time"]
-    assert -0.05 < launched - began < 0.3
+    proxy = f"sh -c 'sleep 1; exec ssh -F {fleet.ssh_config} -W 127.0.0.1:{fleet.port} node001'"
+    fleet.add_host("slow-way", options={"ProxyCommand": proxy})
+    began = time.monotonic()
+    result = run("slow-way", "sleep 1", ssh=fleet.ssh)["result"]["slow-way"]
+    assert 2 <= result["delta_time"] <= time.monotonic() - began
 
 
 def test_order_is_kept_and_duplicates_collapse(fleet: SshdFleet) -> None:

@@ -116,14 +116,14 @@ class Master:
 
 @pytest.fixture(scope="module")
 def limited_fleet(sshd_fleet_factory: SshdFleetFactory) -> SshdFleet:
-    return sshd_fleet_factory(
-        1, sshd_options={"KexAlgorithms": "curve25519-sha256", "MaxSessions": "4", "AcceptEnv": "GREETING"}
-    )
+    return sshd_fleet_factory(1, sshd_options={"KexAlgorithms": "curve25519-sha256", "MaxSessions": "4"})
 
 
 @pytest.fixture(scope="module")
-def shared_master(limited_fleet: SshdFleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Master]:
-    master = Master(limited_fleet, tmp_path_factory.mktemp("m"))
+def shared_master(sshd_fleet_factory: SshdFleetFactory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Master]:
+    """A master of a host without a limit: sessions of the test before may still count there."""
+    fleet = sshd_fleet_factory(1, sshd_options={"KexAlgorithms": "curve25519-sha256", "AcceptEnv": "GREETING"})
+    master = Master(fleet, tmp_path_factory.mktemp("m"))
     yield master
     master.end()
 

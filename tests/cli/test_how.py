@@ -49,12 +49,31 @@ def test_a_script_may_be_for_an_interpreter_that_opens_standard_input_by_name(
     assert sorted(done.stdout.splitlines()) == [b"node00%d: ['a b']" % number for number in range(1, 9)]
 
 
-def test_what_follows_a_script_is_the_scripts(on_fleet: Sshfan, tmp_path: Path) -> None:
+@pytest.mark.parametrize("spelling", [("--script", "{}"), ("--script={}",), ("--script", "{}", "--")])
+def test_what_follows_a_script_is_the_scripts(on_fleet: Sshfan, tmp_path: Path, spelling: tuple[str, ...]) -> None:
     script = tmp_path / "script"
     script.write_text("printf '<%s>' \"$@\"\n")
-    done = on_fleet("-w", "node001", "--script", str(script), "-a", "--since", "today", "--", "-w")
+    options = [word.format(script) for word in spelling]
+    done = on_fleet("-w", "node001", *options, "-a", "--since", "today", "--", "--script", "-w")
 
-    assert done.stdout == b"node001: <-a><--since><today><--><-w>\n"
+    assert done.stdout == b"node001: <-a><--since><today><--><--script><-w>\n"
+
+
+def test_a_command_may_have_an_option_named_script(on_fleet: Sshfan) -> None:
+    assert on_fleet("-w", "node001", "echo", "--script", "x", "-a").stdout == b"node001: --script x -a\n"
+
+
+def test_the_value_of_an_option_may_be_named_script(on_fleet: Sshfan) -> None:
+    done = on_fleet("-w", "node001", "-x", "--script", "-q")
+
+    assert done.stderr.startswith(b"sshfan: '-script' starts with '-'")
+
+
+def test_a_script_without_a_file_is_refused(on_fleet: Sshfan) -> None:
+    done = on_fleet("-w", "node001", "--script")
+
+    assert done.stderr == b"sshfan: Option '--script' requires an argument.\n"
+    assert done.returncode == 2
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ __all__ = [
     "HOW",
     "OUTPUT",
     "PROGRAMS",
+    "SCRIPT",
     "SECONDS",
     "SETTINGS",
     "WORDS",
@@ -99,26 +100,10 @@ class _Group(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 SECONDS = _Seconds()
 """A clock: seconds, or None if 0 was typed, which is no limit, as in pdsh."""
 
+SCRIPT = "--script"
+"""The option with whose value the options end: what follows is for the script."""
+
 _FILE = click.Path()
-
-
-class _Last(click.Option):
-    """An option with whose value the options end: what follows is for the command."""
-
-    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
-        super().add_to_parser(parser, ctx)
-        for name in self.opts:
-            parsed = parser._long_opt[name]  # click has no other place to say so
-            parsed.process = _ending_options(parsed.process)
-
-
-def _ending_options(process: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    def process_and_end(value: Any, state: Any) -> None:
-        process(value, state)
-        if state.rargs[:1] != ["--"]:
-            state.rargs.insert(0, "--")
-
-    return process_and_end
 
 
 def _flag(*names: str, text: str) -> click.Option:
@@ -181,9 +166,9 @@ HOW = (
         "(always), or never; never sends the command byte for byte.",
     ),
     _flag("-I", "--stdin", "send_stdin", text="Send our standard input to every host; nothing is sent unless told."),
-    _Last(
-        ["--script"], metavar="FILE", type=_FILE,
-        help="Run the local script FILE there, by its #! or sh; all that follows FILE is its arguments.",
+    _value(
+        SCRIPT, metavar="FILE", type=_FILE,
+        text="Run the local script FILE there, by its #! or sh; all that follows FILE is its arguments.",
     ),
     _flag("-n", "--nostdin", "no_stdin", text="As in clush; it is so unless -I is given."),
     _value(

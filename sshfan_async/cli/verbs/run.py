@@ -9,7 +9,7 @@ import click
 
 from sshfan_async import __version__
 from sshfan_async.cli.arguments.given import Given
-from sshfan_async.cli.arguments.options import FAILURES, GENERAL, HOSTS, HOW, OUTPUT, PROGRAMS, SETTINGS, WORDS
+from sshfan_async.cli.arguments.options import FAILURES, GENERAL, HOSTS, HOW, OUTPUT, PROGRAMS, SCRIPT, SETTINGS, WORDS
 
 if TYPE_CHECKING:
     from sshfan_async.cli.conclusion import Conclusion
@@ -20,6 +20,23 @@ __all__ = ["command"]
 
 class _Command(click.Command):
     """Its options are more than a screen: `--help` shows an overview, and each topic has a screen of its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for index, argument in enumerate(args):
+            name, has_value, _ = argument.partition("=")
+            if name == SCRIPT and self._takes_script(args[:index]):
+                end = index + (1 if has_value else 2)
+                if end <= len(args) and args[end : end + 1] != ["--"]:
+                    args = [*args[:end], "--", *args[end:]]
+                break
+        return super().parse_args(ctx, args)
+
+    def _takes_script(self, before: list[str]) -> bool:
+        """Return whether `--script` after the arguments `before` is an option, and not a value or the command's."""
+        trial = self.context_class(self, resilient_parsing=True, **self.context_settings)
+        super().parse_args(trial, [*before, SCRIPT, "FILE"])
+        taken: bool = trial.params["script"] == "FILE"
+        return taken
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from sshfan_async.cli.help_text.topics import overview

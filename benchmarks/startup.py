@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _MS = 1000.0
-_IMPORT = "import time; began = time.perf_counter(); import {}; print(time.perf_counter() - began)"
+_IMPORT = "import time; began = time.perf_counter(); {}; print(time.perf_counter() - began)"
+_FAN_OUT = "from sshfan_async import fan_out"
 
 
 def run(options: Options, result: Result) -> None:
@@ -28,8 +29,8 @@ def run(options: Options, result: Result) -> None:
         contenders = {
             "sshfan --version": partial(command, [*program(), "--version"], lines=1),
             "python -c 'import asyncio'": partial(command, [sys.executable, "-c", "import asyncio"]),
-            "import sshfan_async": partial(_import, "sshfan_async"),
-            "import asyncio, anyio": partial(_import, "asyncio, anyio"),
+            _FAN_OUT: partial(_import, _FAN_OUT),
+            "import asyncio, anyio": partial(_import, "import asyncio, anyio"),
             "sshfan, one host": partial(command, [*program(), "--ssh-config", config, "-w", host, "true"]),
             "ssh, one host": partial(command, [_ssh(), "-F", config, host, "true"]),
         }
@@ -42,8 +43,8 @@ def run(options: Options, result: Result) -> None:
         at_most=2,
     )
     result.add(
-        "import sshfan_async / import asyncio, anyio",
-        over(series["import sshfan_async"], series["import asyncio, anyio"], "wall"),
+        f"{_FAN_OUT} / import asyncio, anyio",
+        over(series[_FAN_OUT], series["import asyncio, anyio"], "wall"),
         at_most=2,
     )
     pairs = zip(series["sshfan, one host"], series["ssh, one host"], strict=True)
@@ -52,8 +53,8 @@ def run(options: Options, result: Result) -> None:
         result.add(name, column(runs, "wall", _MS), "ms")
 
 
-def _import(modules: str) -> Figures:
-    return {"wall": float(_stdout([sys.executable, "-c", _IMPORT.format(modules)]))}
+def _import(statement: str) -> Figures:
+    return {"wall": float(_stdout([sys.executable, "-c", _IMPORT.format(statement)]))}
 
 
 def _stdout(argv: list[str]) -> str:

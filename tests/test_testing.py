@@ -547,16 +547,25 @@ def test_plugin_gives_fleets_of_the_whole_session(pytester: pytest.Pytester, mon
     result.assert_outcomes(passed=2)
 
 
-def test_plugin_imports_nothing_of_other_plugins_or_of_the_command_line() -> None:
-    script = (
-        "import sshfan_async.testing.pytest_plugin, sys;"
-        "print({'pytest_asyncio', 'ClusterShell', 'rich', 'click', 'structlog'} & set(sys.modules))"
+def test_plugin_imports_nothing_of_the_package_until_a_fixture_is_used(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(
+        """
+        import sys
+
+        def loaded():
+            heavy = {"anyio", "asyncio", "click", "ClusterShell", "pytest_asyncio", "rich", "structlog"}
+            return {name for name in sys.modules if name.startswith("sshfan_async") or name in heavy}
+
+        def test_before():
+            assert loaded() == {"sshfan_async", "sshfan_async.testing", "sshfan_async.testing.pytest_plugin"}
+
+        def test_fixture(sshd_fleet_factory):
+            assert "sshfan_async.testing.fleet" in loaded()
+        """
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", script],
-        check=True,
-        env={**os.environ, "PYTHONPATH": PYTHONPATH},
-        capture_output=True,
-        text=True,
-    )
-    assert ran.stdout == "set()\n"
+    result = pytester.runpytest_subprocess("-p", "sshfan_async.testing.pytest_plugin", "-W", "error")
+    result.assert_outcomes(passed=2)

@@ -1,6 +1,7 @@
 """Fixtures for pytest: `sshd_fleet` and `sshd_fleet_factory`, both of the whole session. An entry point loads it.
 
-The ini option `sshd_fleet_hosts` (8 unless given) says how many hosts `sshd_fleet` has.
+The ini option `sshd_fleet_hosts` (default: 8) sets the number of hosts of `sshd_fleet`. Every pytest run loads this
+module, so it imports nothing of the package until a fixture is used.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from sshfan_async.testing.fleet import SshdFleet
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sshfan_async.settings import OptionValue
+    from sshfan_async.testing.fleet import SshdFleet
 
 __all__ = ["SshdFleetFactory", "pytest_addoption", "sshd_fleet", "sshd_fleet_factory"]
 
@@ -43,6 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def sshd_fleet_factory() -> Iterator[SshdFleetFactory]:
     """Start fleets: call it as `SshdFleet`; they end with the session."""
+    from sshfan_async.testing.fleet import SshdFleet
+
     with ExitStack() as fleets:
 
         def start(

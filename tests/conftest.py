@@ -64,4 +64,5 @@ def stand_in(tmp_path: Path) -> Callable[..., Ssh]:
 @pytest.fixture(params=[asyncio.SelectorEventLoop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
     """Each kind of event loop that a caller may have."""
-    return request.param
+    made: Callable[[], asyncio.AbstractEventLoop] = request.param
+    return made

@@ -52,7 +52,7 @@ def statuses(outcomes: Any) -> list[Status]:
 
 
 def test_report_is_in_the_order_given(fleet: SshdFleet, new_loop: NewLoop) -> None:
-    hosts = ["node003", Target("node001"), "node003", "node002"]
+    hosts: list[str | Target] = ["node003", Target("node001"), "node003", "node002"]
 
     async def main() -> Any:
         return await fan_out(hosts, "echo hello; echo error >&2", ssh=fleet.ssh)

@@ -101,7 +101,7 @@ SHAPES = {
 async def ended_at_its_timeout(fleet: SshdFleet, shape: str, **settings: Any) -> tuple[object, ...]:
     """Return what became of a command that is stopped soon, and how many processes of it are left."""
     mark = Mark()
-    clocks = {"timeout": 0.3, "kill_after": 0.3}
+    clocks: dict[str, Any] = {"timeout": 0.3, "kill_after": 0.3}
     (outcome,) = await fan_out("node001", shape.format(mark.sleep), max_output=0, ssh=fleet.ssh, **clocks, **settings)
     left = len(mark.processes())
     mark.kill()
@@ -365,7 +365,7 @@ async def test_no_moment_of_a_kill_falsifies_an_exit_code(
     moments, limiter = random.Random(kills), anyio.CapacityLimiter(16)
 
     async def one(host: str) -> Report:
-        clocks = {
+        clocks: dict[str, Any] = {
             "timeout": moments.choice([moments.uniform(0.001, 0.05), moments.uniform(0.001, 0.5)]),
             "connect_timeout": moments.choice([10, 10, moments.uniform(0.001, 0.1)]),
         }

@@ -6,11 +6,15 @@ import resource
 import subprocess
 import sys
 import threading
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
 from sshfan_async.process.descriptors import DescriptorBudget, enlarge_table
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 
 async def settle() -> None:
@@ -121,7 +125,7 @@ async def test_waiter_whose_loop_was_closed_is_passed_over() -> None:
     await budget.lease(5, 5)
     loop = asyncio.new_event_loop()
 
-    async def begin() -> object:
+    async def begin() -> Coroutine[Any, Any, None]:
         leasing = budget.lease(5, 5)
         leasing.send(None)
         return leasing

@@ -302,7 +302,7 @@ async def test_question_that_the_host_never_answers_holds_up_no_command(
         os.kill(the_master, signal.SIGSTOP)
         for name in ("first", "asked"):
             (tmp_path / name).touch()
-            await processes.until(lambda name=name: not processes.is_running(pids[name]), name)
+            await processes.until(lambda name=name: not processes.is_running(pids[name]), name)  # type: ignore[misc]
         os.kill(the_master, signal.SIGCONT)
         (outcome,) = await waiting
         assert outcome.status is Status.OK
@@ -492,7 +492,9 @@ async def test_any_mix_of_commands_gives_each_its_outcome(
 
     async def work(fleet: Fleet) -> None:
         for _ in range(60):
-            clocks = chance.choice([{}, {}, {"timeout": 0.03}, {"deadline": 0.03}, {"deadline": 0.001}])
+            clocks: dict[str, Any] = chance.choice(
+                [{}, {}, {"timeout": 0.03}, {"deadline": 0.03}, {"deadline": 0.001}]
+            )
             command = chance.choice(["true", "sleep 0.02", "exec sleep 0.3", "head -c 200000 /dev/zero"])
             run = asyncio.create_task(fleet.run(command, on_stop=chance.choice(["leave", "kill"]), **clocks))
             if chance.random() < 0.2:

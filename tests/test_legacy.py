@@ -97,7 +97,7 @@ def test_any_collection_of_names_works(fleet: SshdFleet, kind: Any) -> None:
 
 
 def test_targets_work_beside_names(fleet: SshdFleet) -> None:
-    hosts = [*nodes("node[001-002]"), " node002", Target("node003", port=fleet.port)]
+    hosts: list[str | Target] = [*nodes("node[001-002]"), " node002", Target("node003", port=fleet.port)]
     result = run(hosts, "true", ssh=fleet.ssh)["result"]
     assert {name: each["status"] for name, each in result.items()} == {
         "node001": STATUS_SUCC,

@@ -115,7 +115,7 @@ async def test_address_without_route_is_unreachable(fleet: SshdFleet) -> None:
 
 # TCP servers that behave badly
 
-HANDSHAKE = {"phase": Phase.HANDSHAKE}
+HANDSHAKE: dict[str, Any] = {"phase": Phase.HANDSHAKE}
 LISTENERS = {
     "silent": (
         functools.partial(stall),

@@ -64,8 +64,9 @@ def test_impossible_path_is_refused(name: str, path: Any) -> None:
 
 @pytest.mark.parametrize("name", ["program", "config_file"])
 def test_what_is_no_path_at_all_is_refused(name: str) -> None:
+    options: dict[str, Any] = {name: 22}
     with pytest.raises(InvalidSetting, match=f"{name}=22 is not a path"):
-        Ssh(**{name: 22})
+        Ssh(**options)
 
 
 def test_options_are_a_copy() -> None:

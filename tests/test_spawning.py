@@ -28,7 +28,8 @@ async def test_one_child_is_made_at_a_time() -> None:
 
 
 async def test_no_two_children_are_started_in_one_turn_of_the_loop() -> None:
-    gate, turn, turns = SpawnGate(), 0, []
+    gate, turn = SpawnGate(), 0
+    turns: list[int] = []
     loop = asyncio.get_running_loop()
 
     def count() -> None:

@@ -10,6 +10,7 @@ import json
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,7 +26,7 @@ from sshfan_async.sshlog.verdict import Verdict
 DEBUG1, LOGVERBOSE = LogStyle.DEBUG1, LogStyle.LOGVERBOSE
 
 
-def rows() -> list:
+def rows() -> list[Any]:
     found = []
     for path in sorted((Path(__file__).parent / "corpus").glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -39,7 +40,7 @@ ROWS = rows()
 every_row = pytest.mark.parametrize("row", ROWS)
 
 
-def expected(row: dict) -> tuple[Status, bool, int | None]:
+def expected(row: dict[str, Any]) -> tuple[Status, bool, int | None]:
     """Give the status, `sent` and exit code that the truth asks for, or the weaker claim where logs are alike."""
     sent = row["sent"] is not False
     case, style = row["case"], row["style"]
@@ -66,7 +67,7 @@ def crlf(*lines: str) -> bytes:
     return "".join(f"{line}\r\n" for line in lines).encode()
 
 
-def end(log: bytes, returncode: int, stderr: bytes = b"", *, style: LogStyle = DEBUG1, **options) -> Verdict:
+def end(log: bytes, returncode: int, stderr: bytes = b"", *, style: LogStyle = DEBUG1, **options: Any) -> Verdict:
     state = SshLog(style, **options)
     state.feed(log, 1.0)
     return state.end(returncode, stderr)
@@ -90,7 +91,7 @@ EXIT_SIGNAL = "debug1: client_input_channel_req: channel 0 rtype exit-signal rep
 
 
 @every_row
-def test_corpus_row_ends_as_it_truly_did(row: dict):
+def test_corpus_row_ends_as_it_truly_did(row: dict[str, Any]) -> None:
     ending = end(row["log"], row["returncode"], row["stderr"], style=LogStyle(row["style"]), real=True)
     assert (ending.status, ending.sent, ending.exit_code) == expected(row)
     assert ending.status is Status.OK or 0 < len(ending.reason) <= 300
@@ -98,7 +99,7 @@ def test_corpus_row_ends_as_it_truly_did(row: dict):
 
 
 @every_row
-def test_corpus_row_byte_by_byte_ends_the_same(row: dict):
+def test_corpus_row_byte_by_byte_ends_the_same(row: dict[str, Any]) -> None:
     whole, bytewise = SshLog(LogStyle(row["style"])), SshLog(LogStyle(row["style"]))
     whole.feed(row["log"], 1.0)
     for at in range(len(row["log"])):
@@ -109,7 +110,7 @@ def test_corpus_row_byte_by_byte_ends_the_same(row: dict):
 
 
 @every_row
-def test_corpus_row_phases_add_up(row: dict):
+def test_corpus_row_phases_add_up(row: dict[str, Any]) -> None:
     state, now = SshLog(LogStyle(row["style"]), real=True), 100.0
     for line in row["log"].splitlines(keepends=True):
         now += 0.125
@@ -125,7 +126,7 @@ def test_corpus_row_phases_add_up(row: dict):
 @pytest.mark.parametrize("case", ["max-startups", "max-startups-stub", "not-allowed-stub", "lost-during-auth",
                                   "closed-before-banner", "reset-before-banner", "closed-after-banner",
                                   "stall-after-banner", "lost-before-send"])  # fmt: skip
-def test_a_connection_dropped_in_passing_is_transient(case: str):
+def test_a_connection_dropped_in_passing_is_transient(case: str) -> None:
     for row in (param.values[0] for param in ROWS):
         if row["case"] == case:
             ending = end(row["log"], row["returncode"], row["stderr"], style=LogStyle(row["style"]))
@@ -136,7 +137,7 @@ def test_a_connection_dropped_in_passing_is_transient(case: str):
                                   "garbage-banner-longline", "session-refused", "server-disconnect-spoof",
                                   "refused", "host-key-changed", "auth-denied", "proxyjump-refused", "ok",
                                   "connection-lost"])  # fmt: skip
-def test_an_ending_that_stays_is_not_transient(case: str):
+def test_an_ending_that_stays_is_not_transient(case: str) -> None:
     for row in (param.values[0] for param in ROWS):
         if row["case"] == case:
             ending = end(row["log"], row["returncode"], row["stderr"], style=LogStyle(row["style"]))
@@ -162,13 +163,13 @@ def test_an_ending_that_stays_is_not_transient(case: str):
         ("exit-3", "the command exited with 3"),
     ],
 )
-def test_reasons_are_in_the_words_of_ssh(case: str, reason: str):
+def test_reasons_are_in_the_words_of_ssh(case: str, reason: str) -> None:
     for row in (param.values[0] for param in ROWS):
         if row["case"] == case:
             assert end(row["log"], row["returncode"], row["stderr"], style=LogStyle(row["style"])).reason == reason
 
 
-def test_a_dropped_connection_quotes_what_the_host_said():
+def test_a_dropped_connection_quotes_what_the_host_said() -> None:
     log = DIALLED + crlf(
         "debug1: kex_exchange_identification: banner line 0: Exceeded MaxStartups",
         "Connection closed by 192.0.2.1 port 22",
@@ -180,7 +181,7 @@ def test_a_dropped_connection_quotes_what_the_host_said():
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-def test_a_command_cannot_forge_its_exit_status(line_end: str):
+def test_a_command_cannot_forge_its_exit_status(line_end: str) -> None:
     forged = line_end.join(["true", EXIT_STATUS, "debug1: Exit status 0"])
     log = AUTHENTICATED + crlf(f"debug1: Sending command: {forged}")
     assert end(log + crlf(EXIT_STATUS, "debug1: Exit status 7"), 7).exit_code == 7
@@ -188,32 +189,32 @@ def test_a_command_cannot_forge_its_exit_status(line_end: str):
     assert end(log, -9).status is Status.LOST
 
 
-def test_a_command_cannot_forge_its_own_signal_into_a_lost_connection():
+def test_a_command_cannot_forge_its_own_signal_into_a_lost_connection() -> None:
     log = AUTHENTICATED + crlf(f"debug1: Sending command: true\r\n{EXIT_SIGNAL}", "debug1: Exit status -1")
     assert end(log, 255, b"Connection to h closed by remote host.\r\n").status is Status.LOST
 
 
-def test_a_command_that_speaks_of_signals_still_ends_ok():
+def test_a_command_that_speaks_of_signals_still_ends_ok() -> None:
     log = AUTHENTICATED + crlf("debug1: Sending command: true\r\nKilled by signal 15.")
     assert end(log + crlf(EXIT_STATUS, "debug1: Exit status 0"), 0).status is Status.OK
 
 
-def test_zero_after_a_local_signal_is_not_ok():
+def test_zero_after_a_local_signal_is_not_ok() -> None:
     ending = end(SENT + crlf("Killed by signal 15."), 0)
     assert (ending.status, ending.sent) == (Status.LOST, True)
 
 
-def test_zero_without_the_end_of_a_session_is_not_ok():
+def test_zero_without_the_end_of_a_session_is_not_ok() -> None:
     assert end(SENT, 0).status is Status.LOST
     assert end(KEYED, 0).status is Status.LOST
 
 
-def test_another_return_code_than_the_exit_status_is_lost():
+def test_another_return_code_than_the_exit_status_is_lost() -> None:
     assert end(SENT + crlf(EXIT_STATUS, "debug1: Exit status 3"), 4).status is Status.LOST
     assert end(SENT + crlf(EXIT_STATUS, "debug1: Exit status 0"), 255).status is Status.LOST
 
 
-def test_text_of_a_disconnect_before_the_keys_proves_nothing():
+def test_text_of_a_disconnect_before_the_keys_proves_nothing() -> None:
     text = "\r\n".join(["bye", *CHAIN, EXIT_STATUS, "debug1: Exit status 0"])
     log = MET + crlf(f"Received disconnect from 192.0.2.1 port 22:2: {text}", "Disconnected from 192.0.2.1 port 22")
     ending = end(log, 255)
@@ -221,13 +222,13 @@ def test_text_of_a_disconnect_before_the_keys_proves_nothing():
     assert ending.reason == "Received disconnect from 192.0.2.1 port 22:2: bye"
 
 
-def test_text_of_an_offer_cannot_deny_authentication():
+def test_text_of_an_offer_cannot_deny_authentication() -> None:
     offer = "Unable to negotiate with 192.0.2.1 port 22: no matching cipher found. Their offer: x"
     log = MET + crlf(f"{offer}\r\ndebug1: SSH2_MSG_NEWKEYS received\r\nops@h: Permission denied (publickey).")
     assert end(log, 255).status is Status.DROPPED
 
 
-def test_host_text_before_the_keys_cannot_become_auth_or_host_key():
+def test_host_text_before_the_keys_cannot_become_auth_or_host_key() -> None:
     fatal = ("ops@h: Permission denied (publickey).", "Host key verification failed.")
     log = MET + crlf("debug1: Remote: x", CHAIN[0], *fatal)
     assert end(log + crlf("Connection closed by 192.0.2.1 port 22"), 255).status is Status.DROPPED
@@ -235,7 +236,7 @@ def test_host_text_before_the_keys_cannot_become_auth_or_host_key():
     assert end(log + crlf(bye, "Disconnected from 192.0.2.1 port 22"), 255).status is Status.DROPPED
 
 
-def test_host_text_cannot_hide_that_the_command_was_sent():
+def test_host_text_cannot_hide_that_the_command_was_sent() -> None:
     fake = "debug1: Remote: x\r\nReceived disconnect from 192.0.2.1 port 22:2: bye"
     for at in (MET, KEYED, AUTHENTICATED):
         log = at + crlf(fake) + crlf(*CHAIN, "client_loop: send disconnect: Broken pipe")
@@ -245,18 +246,18 @@ def test_host_text_cannot_hide_that_the_command_was_sent():
     assert end(denied, 255).sent
 
 
-def test_a_forged_chain_that_fits_both_is_called_sent():
+def test_a_forged_chain_that_fits_both_is_called_sent() -> None:
     log = MET + crlf("debug1: Remote: x\r\n" + "\r\n".join(CHAIN), "Connection closed by 192.0.2.1 port 22")
     ending = end(log, 255)
     assert (ending.status, ending.sent) == (Status.LOST, True)
 
 
-def test_a_chain_out_of_order_in_host_text_is_not_believed():
+def test_a_chain_out_of_order_in_host_text_is_not_believed() -> None:
     log = MET + crlf("debug1: Remote: x\r\n" + "\r\n".join(CHAIN[1:]), "Connection closed by 192.0.2.1 port 22")
     assert not end(log, 255).sent
 
 
-def test_host_text_reaches_no_further_than_a_message():
+def test_host_text_reaches_no_further_than_a_message() -> None:
     log = MET + crlf("debug1: Remote: x", *["debug1: padding " + "." * 200] * 5, *CHAIN[1:])
     assert end(log, -9).sent
 
@@ -293,7 +294,9 @@ NOT_MUX = [
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(NOT_MUX), st.lists(st.tuples(st.floats(0, 1), forgeries), min_size=1, max_size=3))
-def test_no_host_text_turns_sent_into_not_sent_or_a_failure_into_ok(row: dict, messages: list[tuple[float, bytes]]):
+def test_no_host_text_turns_sent_into_not_sent_or_a_failure_into_ok(
+    row: dict[str, Any], messages: list[tuple[float, bytes]]
+) -> None:
     lines = row["log"].splitlines(keepends=True)
     dialled = next(at for at, line in enumerate(lines) if b"Remote protocol version" in line) + 1
     last = len(lines) - 1  # ssh always has the last word
@@ -335,14 +338,14 @@ def tagged(tag: str) -> bytes:
 
 
 @pytest.mark.parametrize("tag", TAGS.values(), ids=TAGS)
-def test_tags_of_every_version_are_understood(tag: str):
+def test_tags_of_every_version_are_understood(tag: str) -> None:
     state = SshLog(LOGVERBOSE, 77)
     state.feed(tagged(tag), 1.0)
     assert state.end(5).exit_code == 5
     assert state.stamps.accepted == 1.0
 
 
-def test_a_cut_tag_is_understood():
+def test_a_cut_tag_is_understood() -> None:
     path = "/" + "d: " * 60
     log = b""
     for line in tagged("{0} (bin=" + path + ", pid=77): ").splitlines(keepends=True):
@@ -352,11 +355,11 @@ def test_a_cut_tag_is_understood():
     assert end(log, 5, style=LOGVERBOSE, pid=77).exit_code == 5
 
 
-def test_the_pid_of_a_wrapped_ssh_is_learnt():
+def test_the_pid_of_a_wrapped_ssh_is_learnt() -> None:
     assert end(tagged(TAGS["8.7"]), 5, style=LOGVERBOSE, pid=76).exit_code == 5
 
 
-def test_host_text_with_another_pid_is_not_believed():
+def test_host_text_with_another_pid_is_not_believed() -> None:
     start = b"".join(tagged(TAGS["8.7"]).splitlines(keepends=True)[:3])
     rest = tagged("{0} (pid=1): ").splitlines(keepends=True)[4:]
     told = b"debug1: sshconnect2.c:input_userauth_failure():4 (pid=77): Authentications that can continue: x\r\n"
@@ -365,7 +368,7 @@ def test_host_text_with_another_pid_is_not_believed():
     assert (ending.status, ending.sent) == (Status.DROPPED, False)
 
 
-def test_untagged_debug_lines_prove_nothing_where_lines_are_tagged():
+def test_untagged_debug_lines_prove_nothing_where_lines_are_tagged() -> None:
     ending = end(SENT + crlf(EXIT_STATUS, "debug1: Exit status 0", "Connection closed by x"), 255, style=LOGVERBOSE)
     assert ending.status is not Status.OK
     assert not SshLog(LOGVERBOSE).stamps.sent
@@ -375,29 +378,29 @@ def test_untagged_debug_lines_prove_nothing_where_lines_are_tagged():
 
 
 @pytest.mark.parametrize(("number", "returncode", "code"), [(256, 0, 256), (-1073741510, 58, 3221225786), (0, 0, 0)])
-def test_an_exit_status_wider_than_a_byte_is_kept(number: int, returncode: int, code: int):
+def test_an_exit_status_wider_than_a_byte_is_kept(number: int, returncode: int, code: int) -> None:
     ending = end(SENT + crlf(EXIT_STATUS, f"debug1: Exit status {number}"), returncode)
     assert ending.exit_code == code
     assert (ending.status is Status.OK) == (code == 0)
 
 
-def test_an_exit_status_of_minus_one_is_no_lost_connection():
+def test_an_exit_status_of_minus_one_is_no_lost_connection() -> None:
     ending = end(SENT + crlf(EXIT_STATUS, "debug1: Exit status -1"), 255)
     assert (ending.status, ending.exit_code) == (Status.FAILED, 0xFFFFFFFF)
 
 
-def test_a_lost_connection_after_the_exit_status_came_is_lost():
+def test_a_lost_connection_after_the_exit_status_came_is_lost() -> None:
     ending = end(SENT + crlf(EXIT_STATUS, "Timeout, server h not responding."), 255)
     assert (ending.status, ending.phase) == (Status.LOST, Phase.CLOSE)
 
 
-def test_a_refused_command_counts_as_sent():
+def test_a_refused_command_counts_as_sent() -> None:
     ending = end(SENT + crlf("exec request failed on channel 0"), 255)
     assert (ending.status, ending.sent) == (Status.LOST, True)
     assert ending.reason == "the host refused the command: exec request failed on channel 0"
 
 
-def test_an_ssh_killed_before_the_command_was_sent_is_local():
+def test_an_ssh_killed_before_the_command_was_sent_is_local() -> None:
     assert end(KEYED, -15).status is Status.LOCAL
     assert not end(KEYED, -15).sent
 
@@ -422,7 +425,7 @@ JUMP = crlf("debug1: Executing proxy command: exec ssh -l u -p 22 -F f -W '[db]:
         (b"something else\n", Status.UNREACHABLE),
     ],
 )  # fmt: skip
-def test_a_jump_host_that_dropped_us_can_be_tried_again(stderr: bytes, status: Status):
+def test_a_jump_host_that_dropped_us_can_be_tried_again(stderr: bytes, status: Status) -> None:
     ending = end(JUMP, 255, stderr)
     assert (ending.status, ending.sent, ending.transient) == (status, False, status is Status.DROPPED)
     assert "jump host bastion" in ending.reason
@@ -436,20 +439,20 @@ def test_a_jump_host_that_dropped_us_can_be_tried_again(stderr: bytes, status: S
         ("exec nc --proxy-auth user:secret db 22", "ProxyCommand nc"),
     ],
 )
-def test_a_proxy_is_named_without_its_arguments(command: str, peer: str):
+def test_a_proxy_is_named_without_its_arguments(command: str, peer: str) -> None:
     state = SshLog(DEBUG1)
     state.feed(crlf(f"debug1: Executing proxy command: {command}"), 1.0)
     assert state.peer == peer
 
 
-def test_the_peer_of_a_direct_connection_is_its_address():
+def test_the_peer_of_a_direct_connection_is_its_address() -> None:
     state = SshLog(DEBUG1)
     state.feed(crlf("debug1: Connecting to h [2001:db8::1] port 22."), 1.0)
     assert state.peer == "2001:db8::1 port 22"
 
 
 @pytest.mark.parametrize("error", ["Too many open files", "Resource temporarily unavailable"])
-def test_too_few_resources_here_are_local_and_transient(error: str):
+def test_too_few_resources_here_are_local_and_transient(error: str) -> None:
     ending = end(
         crlf("debug1: Connecting to h [192.0.2.1] port 22.", f"ssh: connect to host h port 22: {error}"), 255
     )
@@ -457,8 +460,9 @@ def test_too_few_resources_here_are_local_and_transient(error: str):
 
 
 @every_row
-def test_corpus_row_feed_tells_of_each_new_peer_and_of_the_sent_command(row: dict):
-    state, known = SshLog(LogStyle(row["style"]), real=True), (None, None)
+def test_corpus_row_feed_tells_of_each_new_peer_and_of_the_sent_command(row: dict[str, Any]) -> None:
+    state = SshLog(LogStyle(row["style"]), real=True)
+    known: tuple[str | None, float | None] = (None, None)
     for line in row["log"].splitlines(keepends=True):
         news = state.feed(line, 1.0)
         seen = state.peer, state.sent_at
@@ -466,7 +470,7 @@ def test_corpus_row_feed_tells_of_each_new_peer_and_of_the_sent_command(row: dic
         known = seen
 
 
-def test_what_is_put_off_keeps_the_time_at_which_it_came():
+def test_what_is_put_off_keeps_the_time_at_which_it_came() -> None:
     state = SshLog(DEBUG1, real=True)
     assert state.feed(crlf("debug1: Connecting to h [192.0.2.1] port 22."), 1.0)
     assert not state.feed(crlf("debug1: Connection established."), 2.0)
@@ -477,7 +481,7 @@ def test_what_is_put_off_keeps_the_time_at_which_it_came():
 # --- ControlMaster ---------------------------------------------------------------------------------------------
 
 
-def test_a_session_over_a_master_is_sent_when_the_master_opened_it():
+def test_a_session_over_a_master_is_sent_when_the_master_opened_it() -> None:
     state = SshLog(DEBUG1)
     state.feed(crlf("debug1: auto-mux: Trying existing master at '/s'"), 1.0)
     assert state.sent_at is None
@@ -487,7 +491,7 @@ def test_a_session_over_a_master_is_sent_when_the_master_opened_it():
     assert phases(state.stamps, 0.5, 5.0, 0.0) == Phases(queued=0.0, resolve=1.5, run=3.0)
 
 
-def test_a_request_that_a_master_did_not_answer_counts_as_sent_in_the_end():
+def test_a_request_that_a_master_did_not_answer_counts_as_sent_in_the_end() -> None:
     log = crlf("debug3: mux.c:mux_client_request_session():1 (pid=7): session request sent")
     state = SshLog(LOGVERBOSE)
     state.feed(log, 1.0)
@@ -507,12 +511,12 @@ def test_a_request_that_a_master_did_not_answer_counts_as_sent_in_the_end():
 @pytest.mark.parametrize(
     ("returncode", "status", "code"), [(0, Status.OK, 0), (3, Status.FAILED, 3), (255, Status.FAILED, 255)]
 )
-def test_a_program_that_writes_no_log_runs_the_command_itself(returncode: int, status: Status, code: int):
+def test_a_program_that_writes_no_log_runs_the_command_itself(returncode: int, status: Status, code: int) -> None:
     ending = SshLog(DEBUG1).end(returncode)
     assert (ending.status, ending.sent, ending.exit_code, ending.phase) == (status, True, code, Phase.RUN)
 
 
-def test_a_program_that_writes_no_log_and_is_killed_is_local_and_sent():
+def test_a_program_that_writes_no_log_and_is_killed_is_local_and_sent() -> None:
     assert (SshLog(DEBUG1).end(-9).status, SshLog(DEBUG1).end(-9).sent) == (Status.LOCAL, True)
 
 
@@ -529,13 +533,13 @@ def test_a_program_that_writes_no_log_and_is_killed_is_local_and_sent():
         (127, b"ssh: error while loading shared libraries: libcrypto.so.3: cannot open shared object file\n"),
     ],
 )  # fmt: skip
-def test_an_ssh_that_cannot_start_is_local_and_not_sent(returncode: int, stderr: bytes, real: bool):
+def test_an_ssh_that_cannot_start_is_local_and_not_sent(returncode: int, stderr: bytes, real: bool) -> None:
     ending = SshLog(DEBUG1, real=real).end(returncode, stderr)
     assert (ending.status, ending.sent) == (Status.LOCAL, False)
     assert ending.reason
 
 
-def test_openssh_without_a_log_never_ran_a_command():
+def test_openssh_without_a_log_never_ran_a_command() -> None:
     for returncode in (1, 255, -9):
         ending = SshLog(DEBUG1, real=True).end(returncode)
         assert (ending.status, ending.sent) == (Status.LOCAL, False)
@@ -555,13 +559,13 @@ LOST = Verdict(status=Status.LOST, sent=True, phase=Phase.RUN)
         b"client_loop: send disconnect: Broken pipe\r\nConnection to 192.0.2.1 closed by remote host.\r\n",
     ],
 )
-def test_what_ssh_appended_is_taken_off_a_lost_commands_stderr(said: bytes):
+def test_what_ssh_appended_is_taken_off_a_lost_commands_stderr(said: bytes) -> None:
     assert strip_diagnostics(b"part\n" + said, LOST) == b"part\n"
     assert strip_diagnostics(b"no line end" + said, LOST) == b"no line end"
     assert strip_diagnostics(b"part\n" + said, replace(LOST, status=Status.FAILED)) == b"part\n" + said
 
 
-def test_a_commands_own_words_stay():
+def test_a_commands_own_words_stay() -> None:
     for own in (b"Connection to h closed by remote host.\n", b"Connection to h closed.\r\nmore\n", b"", b"\r\n"):
         assert strip_diagnostics(own, LOST) == own
 
@@ -569,17 +573,17 @@ def test_a_commands_own_words_stay():
 # --- phases ----------------------------------------------------------------------------------------------------
 
 
-def test_a_phase_without_a_stamp_gives_its_time_to_the_next():
+def test_a_phase_without_a_stamp_gives_its_time_to_the_next() -> None:
     split = phases(Stamps(connecting=1.0, keyed=4.0, sent=5.0, remote_end=7.0), 0.0, 8.0, 0.0)
     assert split == Phases(queued=0.0, resolve=1.0, handshake=3.0, auth=1.0, run=2.0, close=1.0)
 
 
-def test_the_phase_it_ended_in_gets_the_rest():
+def test_the_phase_it_ended_in_gets_the_rest() -> None:
     assert phases(Stamps(connecting=1.0), 0.0, 8.0, 2.0) == Phases(queued=2.0, resolve=1.0, connect=7.0)
     assert phases(Stamps(), 0.0, 8.0, 0.0) == Phases(queued=0.0, resolve=8.0)
 
 
-def test_without_a_log_all_is_run():
+def test_without_a_log_all_is_run() -> None:
     assert phases(SshLog(DEBUG1).stamps, 0.0, 8.0, 0.0) == Phases(queued=0.0, run=8.0)
 
 
@@ -589,7 +593,9 @@ def test_without_a_log_all_is_run():
     st.floats(0, 1e6),
     st.floats(0, 1e5),
 )
-def test_phases_add_up_and_are_never_negative(stamps: list, silent: bool, launched: float, seconds: float):
+def test_phases_add_up_and_are_never_negative(
+    stamps: list[float | None], silent: bool, launched: float, seconds: float
+) -> None:
     names = [field.name for field in fields(Stamps)][:7]
     split = phases(Stamps(**dict(zip(names, stamps, strict=True)), silent=silent), launched, launched + seconds, 0.0)
     assert split.elapsed == pytest.approx(launched + seconds - launched, abs=1e-6)
@@ -608,7 +614,7 @@ def test_phases_add_up_and_are_never_negative(stamps: list, silent: bool, launch
         (SENT + crlf(EXIT_STATUS), Phase.CLOSE),
     ],
 )
-def test_the_phase_follows_the_log(log: bytes, phase: Phase):
+def test_the_phase_follows_the_log(log: bytes, phase: Phase) -> None:
     state = SshLog(DEBUG1)
     state.feed(log, 1.0)
     assert state.phase() is phase
@@ -632,8 +638,8 @@ pieces = st.one_of(
     st.data(),
 )
 def test_any_log_ends_in_one_honest_record_however_it_is_cut(
-    log: bytes, code: int, stderr: bytes, style: LogStyle, data
-):
+    log: bytes, code: int, stderr: bytes, style: LogStyle, data: st.DataObject
+) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=8)))
     whole, cut = SshLog(style), SshLog(style)
     whole.feed(log, 1.0)
@@ -653,7 +659,7 @@ def test_any_log_ends_in_one_honest_record_however_it_is_cut(
         assert not ending.sent
 
 
-def test_a_log_in_flight_is_small_and_keeps_no_command():
+def test_a_log_in_flight_is_small_and_keeps_no_command() -> None:
     state = SshLog(LOGVERBOSE, 77)
     log = tagged(TAGS["10.0"]).replace(b"Sending command: true", b"Sending command: " + b"secret" * 140)
     state.feed(log, 1.0)

@@ -6,7 +6,7 @@ import pickle
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ClusterShell.NodeSet import set_std_group_resolver, set_std_group_resolver_config
@@ -188,7 +188,7 @@ def test_a_password_is_not_repeated(text: str) -> None:
         ("web1", None, 22.0),
     ],
 )
-def test_a_target_checks_its_parts(arguments: tuple[object, ...]) -> None:
+def test_a_target_checks_its_parts(arguments: tuple[Any, ...]) -> None:
     with pytest.raises(InvalidTarget) as refusal:
         Target(*arguments)
     assert_one_printable_line(str(refusal.value))
@@ -230,7 +230,7 @@ def test_any_text_parses_to_a_safe_target_or_is_refused_in_one_line(text: str) -
 
 
 def test_targets_keeps_the_order_and_the_first_name() -> None:
-    given_names = ["web2", "[::1]", Target("web1"), "::1", Target("::1"), "web1", "web1:22"]
+    given_names: list[str | Target] = ["web2", "[::1]", Target("web1"), "::1", Target("::1"), "web1", "web1:22"]
     assert list(targets(given_names).items()) == [
         (Target("web2"), "web2"),
         (Target("::1"), "[::1]"),
@@ -240,7 +240,7 @@ def test_targets_keeps_the_order_and_the_first_name() -> None:
 
 
 @pytest.mark.parametrize("hosts", ["ops@web1", Target("web1", "ops"), iter(["ops@web1"]), {"ops@web1"}])
-def test_targets_takes_one_name_or_an_iterable(hosts: object) -> None:
+def test_targets_takes_one_name_or_an_iterable(hosts: Any) -> None:
     assert targets(hosts) == {Target("web1", "ops"): "ops@web1"}
 
 
@@ -249,7 +249,7 @@ def test_targets_of_nothing_is_empty() -> None:
 
 
 @pytest.mark.parametrize("hosts", [None, 7, b"web1", {"web1": 1}, [None], [b"web1"], [["web1"]], "web[1-3]"])
-def test_targets_refuses_what_is_no_name(hosts: object) -> None:
+def test_targets_refuses_what_is_no_name(hosts: Any) -> None:
     with pytest.raises(InvalidTarget) as refusal:
         targets(hosts)
     assert_one_printable_line(str(refusal.value))
@@ -360,7 +360,7 @@ def test_nodes_refuses_and_names_the_value(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("text", [None, 7, b"web1", ["web1"]])
-def test_nodes_takes_only_text(text: object) -> None:
+def test_nodes_takes_only_text(text: Any) -> None:
     with pytest.raises(InvalidTarget, match="is no text"):
         nodes(text)
 

@@ -63,7 +63,7 @@ def forks() -> Iterator[ForkServerContext]:
     context.set_forkserver_preload(["cli_program", *PRELOADED])
     forkserver.ensure_running()
     yield context
-    forkserver._forkserver._stop()
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture

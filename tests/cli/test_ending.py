@@ -127,7 +127,7 @@ def test_a_gathered_output_that_nobody_reads_can_be_given_up(start: Start, bell:
 
 def test_standard_input_that_is_closed_is_empty(fleet: SshdFleet) -> None:
     script = '"$@" <&-'
-    arguments = ["--ssh-config", fleet.ssh_config, "-I", "-w", "node001", "wc -c"]
+    arguments = ["--ssh-config", str(fleet.ssh_config), "-I", "-w", "node001", "wc -c"]
     done = subprocess.run(
         ["sh", "-c", script, "sh", *PROGRAM, *arguments],
         check=False, capture_output=True, timeout=LIMIT, env=environment(),

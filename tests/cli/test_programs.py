@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from cli_program import Sshfan
 
-OUTCOME = {
+OUTCOME: dict[str, Any] = {
     "type": str, "host": str, "target": str, "status": str, "ok": bool, "exit_code": (int, type(None)),
     "signal": (str, type(None)), "sent": bool, "attempts": int, "clock": (str, type(None)), "phase": str,
     "phases": dict, "started_at": (float, type(None)), "elapsed": (float, int), "remote": str, "reason": str,
     "stdout": str, "stdout_dropped": int, "stderr": str, "stderr_dropped": int,
 }  # fmt: skip
-SUMMARY = {
+SUMMARY: dict[str, Any] = {
     "type": str, "hosts": int, "counts": dict, "seconds": float, "finished_at": float, "ended_by": (str, type(None)),
     "exit_code": int,
 }  # fmt: skip

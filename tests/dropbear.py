@@ -36,14 +36,14 @@ def serving(fleet: SshdFleet, directory: Path) -> Iterator[str]:
     made = subprocess.run(["dropbearkey", "-t", "ed25519", "-f", key], check=True, capture_output=True, text=True)
     with listening(stall) as reserved:
         port = reserved.port
-    argv = ["dropbear", "-F", "-E", "-r", key, "-p", f"127.0.0.1:{port}", "-P", pid]
+    argv: list[str | Path] = ["dropbear", "-F", "-E", "-r", key, "-p", f"127.0.0.1:{port}", "-P", pid]
     server = subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE)
     try:
         processes.wait_until(lambda: pid.exists() or server.poll() is not None, "dropbear listens")
         assert server.poll() is None, server.communicate()
         public = next(line for line in made.stdout.splitlines() if line.startswith("ssh-"))
         (directory / "known").write_text(f"[127.0.0.1]:{port} {public}\n")
-        options = {"HostName": "127.0.0.1", "Port": port, "UserKnownHostsFile": os.fspath(directory / "known")}
+        options = {"HostName": "127.0.0.1", "Port": str(port), "UserKnownHostsFile": os.fspath(directory / "known")}
         fleet.add_host("dropbear", options=options)
         yield "dropbear"
     finally:

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshfan_async.stdio.capture import Capture, Spilled, Store
+from sshfan_async.stdio.capture import Capture, Store
+from sshfan_async.stdio.spilled import Spilled
 from sshfan_async.stdio.spool import Spool
 
 if TYPE_CHECKING:

@@ -15,9 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sshfan_async import Target
-from sshfan_async.mux.channel import WINDOW, Channel
 from sshfan_async.mux.connection import Connection, open_connection
-from sshfan_async.mux.wire import MuxError
+from sshfan_async.mux.wire import WINDOW, MuxError
 from sshfan_async.process.argv import common_argv, master_argv
 from sshfan_async.process.client import Client
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sshfan_async.event import Stream
+    from sshfan_async.mux.channel import Channel
     from sshfan_async.testing import SshdFleet
     from sshfan_async.testing.pytest_plugin import SshdFleetFactory
 

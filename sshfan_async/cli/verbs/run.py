@@ -9,7 +9,17 @@ import click
 
 from sshfan_async import __version__
 from sshfan_async.cli.arguments.given import Given
-from sshfan_async.cli.arguments.options import FAILURES, GENERAL, HOSTS, HOW, OUTPUT, PROGRAMS, SCRIPT, SETTINGS, WORDS
+from sshfan_async.cli.arguments.options import (
+    FAILURES,
+    GENERAL,
+    HOSTS,
+    HOW,
+    OUTPUT,
+    PROGRAMS,
+    SCRIPT,
+    SETTINGS,
+    WORDS,
+)
 
 if TYPE_CHECKING:
     from sshfan_async.cli.conclusion import Conclusion

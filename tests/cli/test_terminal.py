@@ -71,7 +71,7 @@ def test_one_host_needs_no_statistics(fleet: SshdFleet) -> None:
 
     assert terminal.screen[0] == "node001: x"
     assert re.fullmatch(r"1 host in \d+\.\d s: 1 ok", terminal.screen[1])
-    assert terminal.screen[2:] == [""]
+    assert not any(terminal.screen[2:])  # on a slow machine there was a progress line, which is erased
 
 
 def test_the_output_of_hosts_cannot_drive_the_terminal(fleet: SshdFleet) -> None:

@@ -222,7 +222,7 @@ async def test_left_command_survives_and_is_said_to(fleet: SshdFleet, mark: Mark
 
 
 @pytest.mark.parametrize("on_stop", ["leave", "kill"])
-@pytest.mark.parametrize("stdin", [None, bytes(60_000)])
+@pytest.mark.parametrize("stdin", [None, bytes(60_000)], ids=["no-stdin", "stdin"])
 async def test_command_whose_connection_is_cut_runs_to_its_end(
     fleet: SshdFleet, tmp_path: Path, on_stop: Literal["leave", "kill"], stdin: bytes | None
 ) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _INSTALLED = any(
     entry.value == "sshfan_async.testing.pytest_plugin" for entry in importlib.metadata.entry_points(group="pytest11")
 )
-pytest_plugins = [] if _INSTALLED else ["sshfan_async.testing.pytest_plugin"]
+pytest_plugins = ["examples"] if _INSTALLED else ["examples", "sshfan_async.testing.pytest_plugin"]
 
 
 # Who starts the suite with nohup, or in the background of a script, has these ignored. What is started here would

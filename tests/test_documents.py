@@ -1,4 +1,4 @@
-"""What the documentation shows is run as it stands there."""
+"""The web service that docs/fleets.md shows, and how `examples` compares output. It runs the other examples."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from examples import difference
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -62,3 +63,23 @@ async def test_the_service_knows_no_other_host(service: httpx.AsyncClient) -> No
 async def test_the_service_tells_how_its_connections_stand(service: httpx.AsyncClient) -> None:
     answer = await service.get("/health")
     assert answer.json() == {"node001": "ok", "node002": "ok", "node003": "ok"}
+
+
+def test_a_line_that_is_not_shown_is_a_difference() -> None:
+    found = difference("web1 ok\n", "web1 ok\nweb2 failed\n", None)
+    assert found is not None
+    assert found.splitlines()[-1] == "+web2 failed"
+
+
+def test_another_number_is_a_difference() -> None:
+    assert difference("exit 3, 127.0.0.1\n", "exit 4, 127.0.0.1\n", None) is not None
+    assert difference("exit 3, 127.0.0.1\n", "exit 3, 127.0.0.2\n", None) is not None
+
+
+def test_order_and_decimals_are_no_difference() -> None:
+    assert difference("web1 0.25\nweb2 1.5\n", "web2 0.07\nweb1 10.5\n", None) is None
+
+
+def test_text_that_is_said_to_vary_is_no_difference() -> None:
+    assert difference("web1: up 59 minutes\n", "web1: up 1 hour\n", "up .+") is None
+    assert difference("web1: up 59 minutes\n", "web2: up 1 hour\n", "up .+") is not None

@@ -8,11 +8,11 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-import processes
 import pytest
 import uvloop
 
 from sshfan_async import Ssh
+from tests.support import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _INSTALLED = any(
     entry.value == "sshfan_async.testing.pytest_plugin" for entry in importlib.metadata.entry_points(group="pytest11")
 )
-pytest_plugins = ["examples"] if _INSTALLED else ["examples", "sshfan_async.testing.pytest_plugin"]
+pytest_plugins = (
+    ["tests.support.examples"] if _INSTALLED else ["tests.support.examples", "sshfan_async.testing.pytest_plugin"]
+)
 
 
 # Who starts the suite with nohup, or in the background of a script, has these ignored. What is started here would

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from processes import PATIENCE, children, descriptors, is_running, until, wait_until
 
 import sshfan_async
 from sshfan_async import InvalidSetting, InvalidTarget, Outcome, Phase, Ssh, Status, Target, events, fan_out, stream
+from tests.support.processes import PATIENCE, children, descriptors, is_running, until, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 import pytest
-from marked import Mark
-from processes import children, descriptors, signal_servers, until, wait_until
 
 from sshfan_async import Phase, Report, Status, fan_out, stream
 from sshfan_async.testing import SshdFleet
+from tests.support.marked import Mark
+from tests.support.processes import children, descriptors, signal_servers, until, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from examples import difference
+
+from tests.support.examples import difference
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,9 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from listeners import listening, passing_on_to
-from marked import Mark
-from processes import descriptors, until
 
 from sshfan_async import (
     Event,
@@ -23,6 +20,9 @@ from sshfan_async import (
     fan_out,
     stream,
 )
+from tests.support.listeners import listening, passing_on_to
+from tests.support.marked import Mark
+from tests.support.processes import descriptors, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -14,7 +14,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from processes import children, is_running, wait_until
 
 import sshfan_async
 from sshfan_async import (
@@ -29,6 +28,7 @@ from sshfan_async import (
     run,
 )
 from sshfan_async.settings import RunOptions, UnaddressedOptions
+from tests.support.processes import children, is_running, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

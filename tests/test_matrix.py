@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import asyncssh
 import pytest
-from dropbear import serving
-from listeners import hang_up, listening, passing_on_to, stall
-from processes import is_running, until
 
 from sshfan_async import Outcome, Phase, Report, Ssh, Status, fan_out
 from sshfan_async.testing import SshdFleet
+from tests.support.dropbear import serving
+from tests.support.listeners import hang_up, listening, passing_on_to, stall
+from tests.support.processes import is_running, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -6,16 +6,16 @@ from multiprocessing import forkserver
 from typing import TYPE_CHECKING
 
 import pytest
-from cli_program import LIMIT, PRELOADED, PROGRAM, Doorbell, environment, run_main
 
 from sshfan_async.testing import SshdFleet
+from tests.support.cli_program import LIMIT, PRELOADED, PROGRAM, Doorbell, environment, run_main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from multiprocessing.context import ForkServerContext
     from pathlib import Path
 
-    from cli_program import Sshfan, Start
+    from tests.support.cli_program import Sshfan, Start
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +60,7 @@ def start(fleet: SshdFleet) -> Iterator[Start]:
 def forks() -> Iterator[ForkServerContext]:
     """What forks processes that have imported the program already: a third of a run's time."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["cli_program", *PRELOADED])
+    context.set_forkserver_preload(["tests.support.cli_program", *PRELOADED])
     forkserver.ensure_running()
     yield context
     forkserver._forkserver._stop()  # type: ignore[attr-defined]

@@ -7,18 +7,17 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from cli_program import LIMIT, PROGRAM, environment
 
 import sshfan_async
 from sshfan_async.cli.help_text.topics import TOPICS
 from sshfan_async.cli.main import main
+from tests.support.cli_program import LIMIT, PROGRAM, environment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cli_program import Sshfan
-
     from sshfan_async.testing import SshdFleet
+    from tests.support.cli_program import Sshfan
 
 
 # output

@@ -8,14 +8,14 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from cli_program import LIMIT, PROGRAM, environment, ssh_children
+
+from tests.support.cli_program import LIMIT, PROGRAM, environment, ssh_children
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cli_program import Doorbell, Start
-
     from sshfan_async.testing import SshdFleet
+    from tests.support.cli_program import Doorbell, Start
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])

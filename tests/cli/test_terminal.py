@@ -8,20 +8,19 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from cli_terminal import Terminal, played
 from rich.console import Console
 
 from sshfan_async.cli.display.in_flight import InFlight
 from sshfan_async.cli.display.progress import Progress
 from sshfan_async.event import HostStarted
 from sshfan_async.targets import Target
+from tests.support.cli_terminal import Terminal, played
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cli_program import Doorbell
-
     from sshfan_async.testing import SshdFleet
+    from tests.support.cli_program import Doorbell
 
 
 def on(fleet: SshdFleet, *arguments: str) -> list[str]:

@@ -1,0 +1,74 @@
+"""Equal output shown once: -b, -B and --diff."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from tests.support.cli_terminal import Terminal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sshfan_async.testing import SshdFleet
+    from tests.support.cli_program import Sshfan
+
+RULE = "---------------"
+
+# One sshd answers to all names: the first host to come is the one that differs.
+ODD = "mkdir {} 2>/dev/null"
+
+
+def test_equal_output_is_shown_once_under_the_node_set_of_its_hosts(on_fleet: Sshfan, tmp_path: Path) -> None:
+    command = f"mkdir {tmp_path}/odd 2>/dev/null && printf odd || seq 2; echo err >&2"
+    done = on_fleet("-bw", "node[001-004]", "-f1", command)
+
+    assert done.stdout.decode().splitlines() == [
+        RULE, "node[002-004] (3)", RULE, "1", "2",
+        RULE, "node001", RULE, "odd",
+    ]  # fmt: skip
+    assert sorted(done.stderr.splitlines()) == [b"node00%d: err" % number for number in range(1, 5)]
+
+
+def test_standard_error_can_be_gathered_too(on_fleet: Sshfan, tmp_path: Path) -> None:
+    command = f"echo out; mkdir {tmp_path}/odd 2>/dev/null || echo err >&2"
+    done = on_fleet("-B", "-w", "node[001-003]", "-f1", command)
+
+    assert done.stdout.decode().splitlines() == [
+        RULE, "node[002-003] (2)", RULE, "out", "err",
+        RULE, "node001", RULE, "out",
+    ]  # fmt: skip
+    assert done.stderr == b""
+
+
+def test_hosts_without_output_are_nowhere(on_fleet: Sshfan) -> None:
+    done = on_fleet("-b", "-w", "node[001-002],closed1", "true")
+
+    assert done.stdout == b""
+    assert done.returncode == 3
+
+
+def test_the_diff_is_against_the_commonest_output(on_fleet: Sshfan, tmp_path: Path) -> None:
+    command = rf"mkdir {tmp_path}/odd 2>/dev/null && printf 'a\nx\377\nc\n' || printf 'a\nb\nc\n'"
+    done = on_fleet("--diff", "-w", "node[001-003]", "-f1", command)
+
+    rule = RULE.encode()
+    assert done.stdout.splitlines() == [
+        rule, b"node[002-003] (2)", rule, b"a", b"b", b"c",
+        rule, b"node001", rule,
+        b"--- node[002-003]", b"+++ node001", b"@@ -1,3 +1,3 @@", b" a", b"-b", b"+x\xff", b" c",
+    ]  # fmt: skip
+
+
+def test_a_gathered_run_keeps_every_byte_in_a_pipe(on_fleet: Sshfan) -> None:
+    done = on_fleet("-b", "-w", "node001", r"printf 'a\033[2J\377\r\n\000b'")
+
+    assert done.stdout == f"{RULE}\nnode001\n{RULE}\n".encode() + b"a\x1b[2J\xff\r\n\x00b\n"
+
+
+def test_a_gathered_run_on_a_terminal_cannot_drive_it(fleet: SshdFleet) -> None:
+    with Terminal("--ssh-config", str(fleet.ssh_config), "-bw", "node[001-002]", r"printf '\033[2J\n'") as terminal:
+        assert terminal.finish() == 0
+
+    assert terminal.screen[:4] == [RULE, "node[001-002] (2)", RULE, r"\x1b[2J"]
+    assert re.fullmatch(r"2 hosts in .* 2 ok", terminal.screen[4])

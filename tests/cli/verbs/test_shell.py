@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.cli_program import LIMIT, PROGRAM, environment
+from tests.support.cli_terminal import Terminal
+
+if TYPE_CHECKING:
+    from sshfan_async.testing import SshdFleet
+    from tests.support.cli_program import Doorbell
+
+
+def run(fleet: SshdFleet, nodes: str, given: bytes) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*PROGRAM, "shell", "--ssh-config", str(fleet.ssh_config), "-w", nodes],
+        input=given,
+        capture_output=True,
+        check=False,
+        timeout=LIMIT,
+        env=environment(),
+    )
+
+
+def test_each_line_of_standard_input_runs_on_all_hosts(fleet: SshdFleet) -> None:
+    done = run(fleet, "node[001-003]", b"echo one\n\necho two; exit 3")
+
+    lines = done.stdout.splitlines()
+    assert sorted(lines[:3]) == [b"node00%d: one" % number for number in (1, 2, 3)]
+    assert sorted(lines[3:]) == [b"node00%d: two" % number for number in (1, 2, 3)]
+    assert done.stderr.splitlines() == [
+        b"3 of 3 hosts connected",
+        b"sshfan: node[001-003] (3): the command exited with 3",
+    ]
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("nodes", "given", "code"),
+    [
+        ("node[001-002]", b"exit 3\ntrue\n", 0),
+        ("node[001-002]", b"true\nfalse\n\nexit\n", 1),
+        ("node001,closed1", b"true\n", 3),
+        ("node001,closed1", b"", 3),
+        ("node001", b"", 0),
+    ],
+)
+def test_the_exit_code_is_that_of_the_last_line(fleet: SshdFleet, nodes: str, given: bytes, code: int) -> None:
+    assert run(fleet, nodes, given).returncode == code
+
+
+def test_hosts_that_cannot_be_reached_are_named_before_the_first_prompt(fleet: SshdFleet) -> None:
+    done = run(fleet, "node001,closed1", b"exit\necho never\n")
+
+    assert done.stderr.splitlines()[0].startswith(b"sshfan: closed1: ")
+    assert b"1 of 2 hosts connected" in done.stderr
+    assert done.stdout == b""
+
+
+def test_impossible_host_is_a_usage_error(fleet: SshdFleet) -> None:
+    done = run(fleet, "-oProxyCommand=x", b"")
+
+    assert done.returncode == 2
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_interrupt_ends_the_running_command_and_the_shell_goes_on(fleet: SshdFleet, bell: Doorbell) -> None:
+    with Terminal("shell", "--ssh-config", str(fleet.ssh_config), "-w", "node[001-002]") as terminal:
+        terminal.read_until("sshfan> ")
+        terminal.type(f"echo >{bell}; exec sleep 600\r".encode())
+        bell.wait(2)
+        terminal.type(b"\x03")
+        terminal.read_until(r"\^C\r\ninterrupted: \d of 2 hosts had ended")
+        terminal.read_until(r"interrupted(.|\s)*sshfan> ")
+        terminal.type(b"\x03")
+        # Python misses a Ctrl-C between writing its prompt and waiting for keys (Modules/readline.c:
+        # readline_until_enter_or_signal): then a person presses again.
+        while not terminal.shows(r"interrupted(.|\s)*sshfan> (.|\s)*sshfan> ", within=1.0):
+            terminal.type(b"\x03")
+        terminal.type(b"echo $((6 * 7))\r")
+        # Ctrl-D means the end only where a prompt reads it: a terminal in between may swallow it.
+        terminal.read_until(r"node00[12]: 42\r\nnode00[12]: 42\r\n(.|\s)*sshfan> ")
+        terminal.type(b"\x04")
+        assert terminal.finish() == 0
+
+
+def test_a_last_line_that_was_interrupted_has_failed(fleet: SshdFleet, bell: Doorbell) -> None:
+    with Terminal("shell", "--ssh-config", str(fleet.ssh_config), "-w", "node001") as terminal:
+        terminal.read_until("sshfan> ")
+        terminal.type(f"echo >{bell}; exec sleep 600\r".encode())
+        bell.wait()
+        terminal.type(b"\x03")
+        terminal.read_until(r"interrupted: (.|\s)*sshfan> ")
+        terminal.type(b"\x04")
+        assert terminal.finish() == 1

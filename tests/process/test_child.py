@@ -1,0 +1,268 @@
+"""One child, with shell scripts in ssh's place: what matters here is how processes and pipes end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sshfan_async.process.child import Child
+from sshfan_async.process.client import ask_version
+from sshfan_async.process.log_pipe import LogPipes
+from sshfan_async.process.readers import Readers
+from sshfan_async.sshlog.lines import LogStyle
+from sshfan_async.sshlog.log import SshLog
+from sshfan_async.stdio.capture import Store
+from tests.support.processes import PATIENCE, children, descriptors, is_running, session, state, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Deaf:
+    follows = False
+
+    def progressed(self, ssh_log: SshLog) -> None:
+        pass
+
+    def wrote(self, stream: str, data: bytes) -> None:
+        pass
+
+
+async def start(*argv: str) -> Child:
+    executable = shutil.which(argv[0])
+    child = Child.spawn(
+        argv[0] if executable is None else executable,
+        argv,
+        os.environb,
+        ssh_log=SshLog(LogStyle.LOGVERBOSE),
+        log_pipe=LogPipes().open(),
+        readers=Readers(asyncio.get_running_loop()),
+        null=asyncio.subprocess.DEVNULL,
+        source=None,
+        secret=None,
+        store=Store(1 << 20),
+        max_output=None,
+        listener=Deaf(),
+    )
+    await child.started()
+    return child
+
+
+async def test_exit_code_and_both_outputs() -> None:
+    child = await start("sh", "-c", "echo out; echo err >&2; exit 7")
+    assert await child.wait() == 7
+    assert (child.stdout.value(), child.stderr.value()) == (b"out\n", b"err\n")
+
+
+async def test_exit_is_seen_while_a_grandchild_holds_the_pipes() -> None:
+    child = await start("sh", "-c", "printf before; sleep 30 & echo $! >&2; exit 3")
+    began = time.monotonic()
+    assert await child.wait() == 3
+    assert time.monotonic() - began < 5
+    assert child.stdout.value() == b"before"
+    grandchild = int(child.stderr.value())  # type: ignore[arg-type]
+    assert is_running(grandchild)
+    os.kill(grandchild, signal.SIGKILL)
+
+
+async def test_grandchild_that_writes_for_ever_does_not_delay_the_end() -> None:
+    child = await start("sh", "-c", "yes & echo $! >&2; exit 0")
+    await child.wait()
+    grandchild = int(child.stderr.value())  # type: ignore[arg-type]
+    await until(lambda: not is_running(grandchild), "`yes` to die of SIGPIPE")
+
+
+async def test_exit_is_stamped_when_it_happens() -> None:
+    child = await start("sh", "-c", "date +%s.%N")
+    await child.wait()
+    seen = time.time()
+    assert child.ended_at is not None
+    ended = seen - (time.monotonic() - child.ended_at)
+    assert float(child.stdout.value()) - 0.001 < ended <= seen  # type: ignore[arg-type]
+
+
+async def test_stop_ends_the_whole_group() -> None:
+    child = await start("sh", "-c", "sleep 30 & sleep 30 & wait")
+    await until(lambda: len(session(child.pid)) == 3)
+    assert await child.stop(10) == -signal.SIGTERM
+    await until(lambda: session(child.pid) == set())
+
+
+async def test_child_that_ignores_term_is_killed_after_the_grace() -> None:
+    child = await start("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 30; done")
+    await until(lambda: child.stdout.kept)
+    began = time.monotonic()
+    assert await child.stop(0.3) == -signal.SIGKILL
+    assert 0.3 <= time.monotonic() - began < 30  # its `sleep`
+    # Its `sleep` got the same signal in the same moment, but is not ours to reap.
+    await until(lambda: session(child.pid) == set())
+
+
+async def test_grandchild_that_ignores_term_dies_with_its_group() -> None:
+    child = await start("sh", "-c", "sh -c 'trap \"\" TERM; echo ready; while :; do sleep 30; done' & wait")
+    await until(lambda: child.stdout.kept)
+    await child.stop(10)
+    await until(lambda: session(child.pid) == set())
+
+
+async def test_frozen_child_is_killed() -> None:
+    child = await start("sh", "-c", "kill -STOP $$")
+    await until(lambda: state(child.pid) == "T")
+    assert await child.stop(0.1) == -signal.SIGKILL
+
+
+async def test_child_that_has_missed_the_first_signal_gets_another() -> None:
+    # As ssh before 9.6 does, where TERM comes between its look for one and its wait for the network.
+    child = await start("sh", "-c", "trap 'trap - TERM' TERM; echo ready; while :; do sleep 0.01; done")
+    await until(lambda: child.stdout.kept)
+    began = time.monotonic()
+    assert await child.stop(10) == -signal.SIGTERM
+    assert time.monotonic() - began < 5
+
+
+async def test_second_signal_is_not_for_what_the_child_has_started() -> None:
+    started = "trap 'echo told' TERM; echo ready; while :; do sleep 0.01; done"
+    child = await start("sh", "-c", 'trap : TERM; sh -c "$0" & while :; do wait; done', started)
+    await until(lambda: child.stdout.kept)
+    await child.stop(0.6)
+    value = child.stdout.value()
+    assert value == b"ready\ntold\n"
+
+
+async def test_stop_returns_only_when_the_child_is_reaped_however_often_it_is_cancelled() -> None:
+    child = await start("sh", "-c", "trap 'sleep 0.3; exit 9' TERM; echo ready; while :; do sleep 0.01; done")
+    await until(lambda: child.stdout.kept)
+    stopping = asyncio.create_task(child.stop(10))
+    await asyncio.sleep(0)
+    while not stopping.done():
+        stopping.cancel()
+        await asyncio.sleep(0.01)
+    assert child.returncode == 9
+    assert not is_running(child.pid)
+
+
+async def test_stop_after_the_exit_gives_the_exit() -> None:
+    child = await start("sh", "-c", "exit 5")
+    assert await child.wait() == 5
+    assert await child.stop(10) == 5
+    assert not child.stopped
+
+
+async def kill_at_random_moments(times: int) -> None:
+    moments = random.Random(times)
+    for _ in range(times):
+        child = await start("sh", "-c", "exit 3")
+        await asyncio.sleep(moments.uniform(0, 0.004))
+        returncode = await child.stop(10)
+        assert returncode == (-signal.SIGTERM if child.stopped and returncode < 0 else 3)
+        assert returncode == child.returncode
+
+
+async def test_exit_code_is_right_when_killed_at_random_moments() -> None:
+    before = children()
+    await start_and_end()
+    open_before = descriptors()
+    await kill_at_random_moments(200)
+    assert children() == before
+    assert descriptors().keys() == open_before.keys()
+
+
+@pytest.mark.slow
+async def test_exit_code_is_right_in_a_thousand_kills() -> None:
+    await kill_at_random_moments(1000)
+
+
+async def start_and_end() -> None:
+    await (await start("true")).wait()
+
+
+async def test_missing_program_leaves_no_descriptor() -> None:
+    await start_and_end()
+    before = descriptors()
+    with pytest.raises(FileNotFoundError):
+        await start("/nowhere/ssh")
+    assert descriptors() == before
+
+
+async def test_nothing_is_left_open() -> None:
+    await start_and_end()
+    before = descriptors()
+    for _ in range(3):
+        await start_and_end()
+    assert descriptors() == before
+
+
+# ssh -V
+
+
+def script(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "program"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize("all_of_them", [False, True], ids=["its task", "every task"])
+async def test_child_whose_making_is_cancelled_is_ended(all_of_them: bool) -> None:
+    before, open_before = children(), descriptors()
+    for turns in range(1, 8):
+        others = asyncio.all_tasks()
+        starting = asyncio.create_task(start("sleep", "30"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - others if all_of_them else {starting}:
+            task.cancel()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                child = await starting
+        except asyncio.CancelledError:
+            pass
+        else:
+            await child.stop(0)
+        assert children() == before
+    assert descriptors() == open_before
+
+
+async def test_version_of_this_machines_ssh() -> None:
+    version = (await ask_version("ssh", PATIENCE)).version
+    assert version is not None
+    assert version >= (7, 0)
+
+
+async def test_program_that_does_not_answer_is_a_stand_in_and_ends(tmp_path: Path) -> None:
+    program = script(tmp_path, "sleep 30 & wait")
+    began = time.monotonic()
+    assert (await ask_version(program, 0.2)).version is None
+    assert time.monotonic() - began < 30  # its `sleep`
+
+
+async def test_program_that_says_something_else_is_a_stand_in(tmp_path: Path) -> None:
+    assert (await ask_version(script(tmp_path, "echo 'plink: Release 0.78'"), PATIENCE)).version is None
+
+
+async def test_version_is_asked_without_waiting_for_who_holds_the_pipe(tmp_path: Path) -> None:
+    program = script(tmp_path, "sleep 10 & echo OpenSSH_9.9p1")
+    began = time.monotonic()
+    assert (await ask_version(program, PATIENCE)).version == (9, 9)
+    assert time.monotonic() - began < 10  # the life of what holds the pipe
+
+
+async def test_cancelled_question_leaves_no_child(tmp_path: Path) -> None:
+    program = script(tmp_path, "exec sleep 30")
+    before, open_before = children(), descriptors()
+    for turns in range(12):
+        asking = asyncio.create_task(ask_version(program, PATIENCE))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert children() == before
+    assert descriptors() == open_before

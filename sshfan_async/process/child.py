@@ -317,7 +317,7 @@ class Child:
         if (
             descriptor == self._stdout
             and isinstance(stdout, Capture)
-            and stdout.in_file
+            and stdout.spilling
             and not self._listener.follows
         ):
             count = readable_bytes(descriptor)
@@ -455,7 +455,7 @@ class Child:
             self._sort_stderr(data)
         if self.reports is not None:
             self._keep_stderr(self.reports.flush())
-        self.stdout.settle()
+        self.stdout.drain()
         for data in available(self._stdout):
             self._keep_stdout(data)
         self._stop_reading()

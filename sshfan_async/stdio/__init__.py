@@ -1,1 +1,1 @@
-"""What goes into a command and what comes out of it. Private."""
+"""A command's standard input, and the output that it writes. Private."""

@@ -1,7 +1,7 @@
-"""What the children of a run write, kept: in memory up to a budget, beyond it in one unlinked temporary file.
+"""Keeps the output of a run's commands: in memory up to a budget, then in one unlinked temporary file.
 
-What outgrows the memory is written to the file by a thread, one piece at a time, while its reader pauses: the event
-loop never waits for a disk, and a fast host cannot fill our memory.
+A thread writes to the file, so the event loop never waits for a disk. The reader of an output pauses while its data
+is written, so a fast host cannot fill the memory.
 """
 
 from __future__ import annotations
@@ -20,58 +20,60 @@ if TYPE_CHECKING:
 
 __all__ = ["NOTHING", "Capture", "Nothing", "Store"]
 
-_SMALL = 1024 * 1024
-"""Bytes up to which an output in memory becomes one piece."""
+_JOIN_LIMIT = 1024 * 1024
+"""Bytes. An output in memory that is longer stays in the chunks in which it was read."""
 
 
 class Store:
-    """Where one run's outputs are kept. Not safe to share among event loops."""
+    """The memory budget and the temporary file that all captures of a run share. For one event loop only."""
 
     def __init__(self, memory: int) -> None:
-        """`memory`: bytes that all captures together hold in memory."""
+        """`memory`: the most bytes that all captures together may hold in memory."""
         self._memory = memory
-        self._held = 0
+        self._reserved = 0
         self._spool: Spool | None = None
         self._writer: ThreadPoolExecutor | None = None
 
     def capture(self, limit: int | None) -> Capture:
-        """Return a new, empty capture that keeps at most `limit` bytes, None for all."""
+        """Return a new, empty capture that keeps at most `limit` bytes, or all if `limit` is None."""
         return Capture(self, limit)
 
     def close(self) -> None:
-        """End the writing thread. What was kept stays readable for as long as somebody holds it."""
+        """End the writer thread. Captured output stays readable as long as it is referenced."""
         if self._writer is not None:
             self._writer.shutdown()
         if self._spool is not None:
             self._spool.close()
 
     def reserve(self, count: int) -> bool:
-        """Count `count` bytes as held in memory; False where that is full."""
-        if self._held + count > self._memory:
+        """Reserve `count` bytes of the memory budget; return False if they do not fit."""
+        if self._reserved + count > self._memory:
             return False
-        self._held += count
+        self._reserved += count
         return True
 
     def release(self, count: int) -> None:
-        """`count` bytes are no longer held in memory."""
-        self._held -= count
+        """Release `count` reserved bytes."""
+        self._reserved -= count
 
-    def spill(self, count: int, put: Callable[[Spool, int], None]) -> tuple[Spool, int, Future[None]]:
-        """Let a thread `put` the next `count` bytes into the file; return the file, the place in it, and a future.
+    def spill(self, count: int, write: Callable[[Spool, int], None]) -> tuple[Spool, int, Future[None]]:
+        """Reserve `count` bytes of the file, and call `write` in the writer thread with the file and their offset.
+
+        Return the file, the offset, and a future that completes when `write` has returned.
 
         Raises:
-            OSError: no temporary file can be made.
+            OSError: the temporary file cannot be created.
 
         """
         if self._spool is None or self._writer is None:
             self._spool = open_spool()
             self._writer = ThreadPoolExecutor(1, "sshfan spill")
         offset = self._spool.reserve(count)
-        return self._spool, offset, self._writer.submit(put, self._spool, offset)
+        return self._spool, offset, self._writer.submit(write, self._spool, offset)
 
 
 class Capture:
-    """The bytes of one output of one child, in order; what is beyond its limit is counted and thrown away."""
+    """One output of one child, in order. Bytes beyond the limit are counted and dropped."""
 
     __slots__ = (
         "_chunks",
@@ -92,7 +94,9 @@ class Capture:
         self._chunks: list[bytes] | None = None
         self._spool: Spool | None = None
         self._extents: array[int] | None = None
+        """Offset and length, in turn, of each part in the file."""
         self._writing: tuple[Future[None], int] | None = None
+        """The write that was started last, and its size."""
         self._queue: list[bytes] | None = None
         self.kept = 0
         self.dropped = 0
@@ -100,9 +104,9 @@ class Capture:
         """Why output could not be kept."""
 
     def write(self, data: bytes) -> Future[None] | None:
-        """Keep `data`, as far as the limit allows. Where it goes to the file, return when it is written.
+        """Keep `data`, up to the limit; if it is spilled to the file, return a future for the end of the write.
 
-        What comes before that waits, in memory, for `flush`, which is due then.
+        Data that arrives earlier is queued in memory. Call `flush` when the future completes.
         """
         if self._limit is not None and self.kept + len(data) > self._limit:
             room = self._limit - self.kept
@@ -128,89 +132,92 @@ class Capture:
         return self._spill(len(data), lambda spool, offset: spool.write(data, offset))
 
     def flush(self) -> Future[None] | None:
-        """Write what has come since the last write began; return when that is written, None where nothing came."""
-        self._end_writing()
-        pieces, size = self._pop_queue()
+        """Spill the queued data; return a future for the end of the write, or None if nothing is queued."""
+        self._finish_write()
+        chunks, size = self._pop_queue()
         if size == 0:
             return None
-        return self._spill(size, lambda spool, offset: spool.write_all(pieces, offset))
+        return self._spill(size, lambda spool, offset: spool.write_all(chunks, offset))
 
     @property
-    def in_file(self) -> bool:
-        """Whether what comes next goes to the file, and need not pass through the memory: see `move`."""
+    def spilling(self) -> bool:
+        """Whether new data goes to the file, so that `move` can take it from a pipe."""
         return self._spool is not None and self.failure is None and (self._limit is None or self.kept < self._limit)
 
     def move(self, descriptor: int, count: int) -> Future[None] | None:
-        """Keep the next `count` bytes of a pipe that holds as many, or fewer if the limit is near; as `write`.
+        """Spill `count` bytes from a pipe that holds at least as many; fewer if the limit is near.
 
-        Only where they go to the file (`in_file`). Nobody else reads the pipe before the future is done.
+        Only if `spilling`. Return as `write` does. Do not read the pipe before the future completes.
         """
         if self._limit is not None:
             count = min(count, self._limit - self.kept)
-        self.settle()
+        self.drain()
         return self._spill(count, lambda spool, offset: spool.move(descriptor, count, offset))
 
-    def settle(self) -> None:
-        """Wait until all is written that has been given to the file."""
-        self._end_writing()
-        pieces, size = self._pop_queue()
+    def drain(self) -> None:
+        """Wait for the current write, then write the queued data. Blocks the thread."""
+        self._finish_write()
+        chunks, size = self._pop_queue()
         if size > 0:
             assert self._spool is not None
             offset = self._spool.reserve(size)
-            self._extend(offset, size)
+            self._add_extent(offset, size)
             try:
-                self._spool.write_all(pieces, offset)
+                self._spool.write_all(chunks, offset)
             except OSError as error:
-                self._give_up(error, size)
+                self._undo_extent(error, size)
 
     def _pop_queue(self) -> tuple[list[bytes], int]:
-        """Return what waits, no longer counted as kept, and its size; nothing where it cannot be written any more."""
-        pieces, self._queue = self._queue or [], None
-        size = sum(map(len, pieces))
+        """Empty the queue, and no longer count its data as kept; return the data and its size.
+
+        If an earlier write has failed, drop the data and return nothing.
+        """
+        chunks, self._queue = self._queue or [], None
+        size = sum(map(len, chunks))
         self.kept -= size
         if self.failure is not None:
             self.dropped += size
             return [], 0
-        return pieces, size
+        return chunks, size
 
-    def _end_writing(self) -> None:
+    def _finish_write(self) -> None:
         if self._writing is not None:
             writing, count = self._writing
             self._writing = None
             try:
                 writing.result()
             except OSError as error:
-                self._give_up(error, count)
+                self._undo_extent(error, count)
 
     def clear(self) -> None:
-        """Forget what was kept: it was not the command's."""
-        self.settle()
+        """Discard the output: the command did not write it."""
+        self.drain()
         self._store.release(sum(map(len, self._chunks or ())))
         self._chunks = self._extents = None
         self.kept = self.dropped = 0
 
     def value(self) -> bytes | Spilled:
-        """Return what was kept."""
-        self.settle()
+        """Return the output."""
+        self.drain()
         chunks = self._chunks or []
-        if self._extents is not None or sum(map(len, chunks)) > _SMALL:
+        if self._extents is not None or sum(map(len, chunks)) > _JOIN_LIMIT:
             return Spilled(tuple(chunks), self._spool, self._extents or array("Q"))
         return b"".join(chunks)
 
-    def _spill(self, count: int, put: Callable[[Spool, int], None]) -> Future[None] | None:
-        self._end_writing()
+    def _spill(self, count: int, write: Callable[[Spool, int], None]) -> Future[None] | None:
+        self._finish_write()
         try:
-            self._spool, offset, writing = self._store.spill(count, put)
+            self._spool, offset, writing = self._store.spill(count, write)
         except OSError as error:
             self._fail(error)
             self.dropped += count
             return None
-        self._extend(offset, count)
+        self._add_extent(offset, count)
         self._writing = writing, count
         return writing
 
-    def _extend(self, offset: int, count: int) -> None:
-        """The next `count` bytes are those at `offset` in the file, once they are written."""
+    def _add_extent(self, offset: int, count: int) -> None:
+        """Add the `count` bytes at `offset` in the file to the output. Their write may still be running."""
         self.kept += count
         if self._extents is None:
             self._extents = array("Q")
@@ -219,8 +226,8 @@ class Capture:
         else:
             self._extents.extend((offset, count))
 
-    def _give_up(self, error: OSError, count: int) -> None:
-        """The last `count` bytes of what was given to the file are not there."""
+    def _undo_extent(self, error: OSError, count: int) -> None:
+        """Undo the last extent, of `count` bytes: its write failed."""
         assert self._extents is not None
         self._extents[-1] -= count
         self.kept -= count
@@ -228,11 +235,11 @@ class Capture:
         self._fail(error)
 
     def _fail(self, error: OSError) -> None:
-        self.failure = error.with_traceback(None)  # its frames would keep this capture, and the file
+        self.failure = error.with_traceback(None)  # its frames refer to this capture and to the file
 
 
 class Nothing:
-    """What is kept of an output to which nothing was written: one for all, for most hosts write to one at most."""
+    """The capture of an output that is empty. One is shared by all: most hosts write to one output at most."""
 
     __slots__ = ()
 
@@ -240,14 +247,14 @@ class Nothing:
     dropped = 0
     failure = None
 
-    def settle(self) -> None:
-        """Nothing has been given to the file."""
+    def drain(self) -> None:
+        """Do nothing: there is no write to wait for."""
 
     def clear(self) -> None:
-        """Nothing was kept."""
+        """Do nothing: there is no output."""
 
     def value(self) -> bytes:
-        """Return what was kept."""
+        """Return the output, which is empty."""
         return b""
 
 

@@ -1,4 +1,4 @@
-"""What every host gets on its standard input: one `Source`, read in place by all of them."""
+"""The standard input of a run: one `Source`, which each host reads at its own offset."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _CHUNK = 1024 * 1024
 
 
 class Source(Protocol):
-    """Bytes that many readers read, each at its own offset."""
+    """Bytes of a known size, which many readers read at any offset."""
 
     size: int
 
     def read_at(self, offset: int, count: int) -> bytes | memoryview:
-        """Return up to `count` bytes at `offset`; empty at the end."""
+        """Return up to `count` bytes at `offset`; none at the end."""
         ...
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Free the memory or the file descriptor."""
         ...
 
 
@@ -41,7 +41,7 @@ class _Memory:
     __slots__ = ("_view", "size")
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
-        # A copy of a bytearray, so that a caller who goes on to change it does not change what later hosts get.
+        # A copy, because the caller may change a bytearray while the run reads it.
         self._view = memoryview(bytes(data))
         self.size = len(self._view)
 
@@ -53,7 +53,7 @@ class _Memory:
 
 
 class _File:
-    """A regular file by a descriptor of our own: `pread` leaves the caller's file position alone."""
+    """A regular file, read with pread(2) on a duplicate descriptor: the caller's file position does not change."""
 
     __slots__ = ("_descriptor", "_start", "size")
 
@@ -70,7 +70,7 @@ class _File:
 
 
 class _Spooled:
-    """What came from a stream, in a spool file."""
+    """The bytes of a stream, copied to a spool file."""
 
     __slots__ = ("_spool", "size")
 
@@ -82,15 +82,15 @@ class _Spooled:
         return self._spool.read(offset, min(count, self.size - offset))
 
     def close(self) -> None:
-        del self._spool  # the file ends with its last reference
+        del self._spool  # the kernel frees the file with its last reference
 
 
 async def open_source(value: Input) -> Source:
-    """Return the source of `value`, once a pipe or another stream is copied to a temporary file.
+    """Return a source of the bytes of `value`.
 
-    A regular file is read in place, from its position on, and its position is left as it is. What cannot be read
-    at an offset (a pipe, a socket, an object without a descriptor) goes to one unlinked temporary file first, in a
-    thread; cancelled meanwhile, that thread ends, unless an object without a descriptor blocks it.
+    A regular file is read from its current position, which does not change. Any other stream (a pipe, a socket, an
+    object without a descriptor) is first copied to an unlinked temporary file, in a thread. A cancellation ends that
+    thread, unless it is blocked in the `read` of an object without a descriptor.
 
     Raises:
         OSError: the file cannot be read, or the temporary file cannot be written.
@@ -104,15 +104,18 @@ async def open_source(value: Input) -> Source:
         return _Memory(value.getbuffer()[value.tell() :])
     if _is_plain_file(value):
         return _File(os.dup(value.fileno()), value.tell())
-    given_up, give_up = os.pipe()
+    cancel_read_end, cancel_write_end = os.pipe()
     try:
-        return await anyio.to_thread.run_sync(_copied, value, given_up, abandon_on_cancel=True)
+        return await anyio.to_thread.run_sync(_copied, value, cancel_read_end, abandon_on_cancel=True)
     finally:
-        os.close(give_up)
+        os.close(cancel_write_end)
 
 
 def _is_plain_file(stream: BinaryIO) -> bool:
-    """Whether `stream` reads what its descriptor holds: not so a GzipFile, or a file of procfs, which has no size."""
+    """Whether the file behind `stream` can be read at an offset in its place.
+
+    Not for a GzipFile, whose file holds other bytes, nor for a file in procfs, which reports no size.
+    """
     raw = getattr(stream, "raw", getattr(stream, "file", stream))
     raw = getattr(raw, "raw", raw)
     if not isinstance(raw, io.FileIO):
@@ -121,27 +124,27 @@ def _is_plain_file(stream: BinaryIO) -> bool:
     return stat.S_ISREG(state.st_mode) and state.st_size > 0
 
 
-def _copied(stream: BinaryIO, given_up: int) -> _Spooled:
-    """Copy `stream` to a spool file, until it ends or the write end of the pipe `given_up` is closed."""
+def _copied(stream: BinaryIO, cancel_pipe: int) -> _Spooled:
+    """Copy `stream` to a spool file; stop early if the write end of `cancel_pipe` is closed."""
     try:
         spool, size = open_spool(), 0
         try:
-            while data := _read_some(stream, given_up):
+            while data := _read_some(stream, cancel_pipe):
                 spool.write(data, spool.reserve(len(data)))
                 size += len(data)
         finally:
             spool.close()
         return _Spooled(spool, size)
     finally:
-        os.close(given_up)
+        os.close(cancel_pipe)
 
 
-def _read_some(stream: BinaryIO, given_up: int) -> bytes:
+def _read_some(stream: BinaryIO, cancel_pipe: int) -> bytes:
     try:
-        waits_for = [stream.fileno(), given_up]
+        descriptors = [stream.fileno(), cancel_pipe]
     except (OSError, AttributeError):
         return stream.read(_CHUNK)
-    if given_up in select.select(waits_for, [], [])[0]:
+    if cancel_pipe in select.select(descriptors, [], [])[0]:
         raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
-    # Not `read`, which would block until it has all of what it was asked for.
+    # `read` would block until it has all the bytes that it is asked for.
     return getattr(stream, "read1", stream.read)(_CHUNK)

@@ -1,4 +1,4 @@
-"""`Spilled`: output that is too large to be held as one `bytes`, in memory and in the spool file."""
+"""`Spilled`: a large output, held in chunks in memory and in extents of the spool file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _PIECE = 1024 * 1024
 
 
 class Spilled:
-    """Output that is large, or of which a part is in the temporary file; reads like `bytes`, and pickles as them.
+    """Output that is large, or partly in the temporary file. It compares and pickles as `bytes`.
 
-    The part in memory stays in the pieces in which it came: joined, it would take as much again.
+    The part in memory stays in chunks: joining them would need the same memory again.
     """
 
     __slots__ = ("_chunks", "_extents", "_spool", "size")
@@ -41,15 +41,15 @@ class Spilled:
         return hash(self.read())
 
     def read(self) -> bytes:
-        """Return all of it."""
+        """Return the whole output."""
         return b"".join(self._pieces(max(1, self.size)))
 
     def open(self) -> BinaryIO:
-        """Return a new binary stream over it, at its start."""
+        """Return a new binary stream that starts at the first byte."""
         return io.BufferedReader(_SpilledReader(self._pieces(_PIECE)))
 
     def tail(self, count: int) -> bytes:
-        """Return its last `count` bytes."""
+        """Return the last `count` bytes."""
         last: list[bytes] = []
         for offset, length in reversed(self._extent_pairs()):
             part = min(length, count)
@@ -61,7 +61,7 @@ class Spilled:
         return b"".join(reversed(last))
 
     def without_last(self, count: int) -> Spilled:
-        """Return it without its last `count` bytes."""
+        """Return the output without its last `count` bytes."""
         chunks, extents = list(self._chunks), self._extent_pairs()
         while count > 0 and extents:
             offset, length = extents.pop()
@@ -96,19 +96,19 @@ class _SpilledReader(io.RawIOBase):
     def __init__(self, pieces: Iterator[bytes]) -> None:
         super().__init__()
         self._pieces = pieces
-        self._left = memoryview(b"")
+        self._unread = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Buffer) -> int:
         target = memoryview(buffer).cast("B")
-        while not self._left:
+        while not self._unread:
             piece = next(self._pieces, None)
             if piece is None:
                 return 0
-            self._left = memoryview(piece)
-        count = min(len(target), len(self._left))
-        target[:count] = self._left[:count]
-        self._left = self._left[count:]
+            self._unread = memoryview(piece)
+        count = min(len(target), len(self._unread))
+        target[:count] = self._unread[:count]
+        self._unread = self._unread[count:]
         return count

@@ -1,10 +1,9 @@
-"""The unlinked temporary file of a run, to which the outputs go that outgrow its memory.
+"""The temporary file of a run, for output that exceeds the memory budget and for standard input from a stream.
 
-Without our word, all that is written stays in the kernel's page cache until that has taken most of the machine's
-memory, and in a container it counts as ours. So it is written behind: what is 128 MiB back is on the disk and has
-left the cache. That also spares the kernel to find a new page for each 4 KiB. Where nobody had used those before
-since the machine began, a virtual one say, for which its host must fetch each, it took 10 s of CPU for 4 GB in place
-of 0.9.
+Without help, the kernel keeps written data in its page cache until most of the machine's memory is taken, and a
+container is charged for it. So the file is written back while it grows: data that is 128 MiB behind the end is on the
+disk, and its pages are freed. This also saves the kernel new pages, which are dear on a virtual machine that has not
+used its memory yet: 4 GB took 0.9 s of CPU, and 10 s without.
 """
 
 from __future__ import annotations
@@ -17,63 +16,72 @@ from concurrent.futures import ThreadPoolExecutor
 __all__ = ["Spool", "open_spool"]
 
 _IOV_MAX = 1024
-"""Pieces that one pwritev(2) takes."""
+"""The most buffers that one pwritev(2) takes."""
 
 _BUFFER = 256 * 1024
 
 _WINDOW = 32 * 1024 * 1024
-"""Bytes that are written behind at once."""
+"""Bytes that are written back at once."""
 
 _CACHED = 128 * 1024 * 1024
-"""Bytes that may stay in the page cache: time for the disk to take them."""
+"""Bytes that stay in the page cache, so that the disk has time to take them."""
 
 
 class Spool:
-    """The temporary file. It has no name, and is gone with the last reference to it.
+    """The temporary file. It has no name, and the kernel frees it when the last reference is gone.
 
-    Its bytes are written in about the order of their places in it, by one thread at a time.
+    One thread at a time writes, in roughly the order of the offsets.
     """
 
-    __slots__ = ("_behind", "_buffer", "_busy", "_cleaned", "_closed", "_descriptor", "_size", "_written")
+    __slots__ = (
+        "_buffer",
+        "_closed",
+        "_descriptor",
+        "_size",
+        "_writeback",
+        "_writing_back",
+        "_written",
+        "_written_back",
+    )
 
     def __init__(self, descriptor: int) -> None:
-        """`descriptor`: that of the file, which is ours from now on."""
+        """`descriptor`: an open file, which this object closes in the end."""
         self._descriptor = descriptor
         self._size = 0
         self._buffer = memoryview(bytearray(_BUFFER))
         self._written = 0
-        self._cleaned = 0
-        self._behind: ThreadPoolExecutor | None = None
-        self._busy = False
+        self._written_back = 0
+        self._writeback: ThreadPoolExecutor | None = None
+        self._writing_back = False
         self._closed = False
 
     def reserve(self, count: int) -> int:
-        """Return the place of the next `count` bytes."""
+        """Reserve `count` bytes at the end of the file; return their offset."""
         offset = self._size
         self._size += count
         return offset
 
     def write(self, data: bytes | memoryview, offset: int) -> None:
-        """Write `data`, whole."""
+        """Write all of `data` at `offset`."""
         view = memoryview(data)
         while view:
             written = os.pwrite(self._descriptor, view, offset)
             view, offset = view[written:], offset + written
-        self._write_behind(offset)
+        self._start_writeback(offset)
 
-    def write_all(self, pieces: list[bytes], offset: int) -> None:
-        """Write `pieces` one behind the other."""
-        for start in range(0, len(pieces), _IOV_MAX):
-            some = pieces[start : start + _IOV_MAX]
+    def write_all(self, chunks: list[bytes], offset: int) -> None:
+        """Write `chunks` one after the other, from `offset` on."""
+        for start in range(0, len(chunks), _IOV_MAX):
+            some = chunks[start : start + _IOV_MAX]
             size = sum(map(len, some))
             written = os.pwritev(self._descriptor, some, offset) if hasattr(os, "pwritev") else 0
             if written < size:
                 self.write(memoryview(b"".join(some))[written:], offset + written)
             offset += size
-        self._write_behind(offset)
+        self._start_writeback(offset)
 
     def move(self, descriptor: int, count: int, offset: int) -> None:
-        """Write the next `count` bytes of a pipe that holds as many; read them also where they cannot be written."""
+        """Write `count` bytes from a pipe that holds at least as many. They are read even if the write fails."""
         moved = self._splice(descriptor, count, offset)
         count, offset = count - moved, offset + moved
         failure: OSError | None = None
@@ -90,18 +98,18 @@ class Spool:
             raise failure
 
     def _splice(self, descriptor: int, count: int, offset: int) -> int:
-        """Move what can be moved without a copy to us and back (splice(2), Linux); return how much that was."""
+        """Move up to `count` bytes inside the kernel (splice(2), Linux); return how many were moved."""
         moved = 0
         if hasattr(os, "splice"):
-            # Whatever is in its way, `move` meets it again, and tells.
+            # After an error, `move` reads and writes the other bytes, and reports the error if it persists.
             with contextlib.suppress(OSError):
                 while moved < count:
                     moved += os.splice(descriptor, self._descriptor, count - moved, offset_dst=offset + moved)
-        self._write_behind(offset + moved)
+        self._start_writeback(offset + moved)
         return moved
 
     def read(self, offset: int, count: int) -> bytes:
-        """Return what was written there; less at the end of the file."""
+        """Return `count` bytes at `offset`; fewer at the end of the file."""
         pieces = []
         while count > 0 and (piece := os.pread(self._descriptor, count, offset)):  # at most 2 GiB (read(2))
             pieces.append(piece)
@@ -109,33 +117,33 @@ class Spool:
         return b"".join(pieces)
 
     def close(self) -> None:
-        """Write no more. What was written stays readable for as long as somebody holds this."""
+        """Stop the write-back. Written data stays readable as long as this object is referenced."""
         self._closed = True
-        if self._behind is not None:
-            self._behind.shutdown(wait=False)
+        if self._writeback is not None:
+            self._writeback.shutdown(wait=False)
 
-    def _write_behind(self, written: int) -> None:
-        """Have the disk take what is `written` by now, from another thread: a slow disk shall hold nobody up here."""
+    def _start_writeback(self, written: int) -> None:
+        """Write back what precedes the offset `written`, in another thread: a slow disk must not block this one."""
         self._written = max(self._written, written)
-        if self._written - self._cleaned >= _WINDOW and not self._busy and not self._closed:
-            if self._behind is None:
-                self._behind = ThreadPoolExecutor(1, "sshfan write-behind")
-            self._busy = True
-            # Where no thread can be had, the file is written all the same.
+        if self._written - self._written_back >= _WINDOW and not self._writing_back and not self._closed:
+            if self._writeback is None:
+                self._writeback = ThreadPoolExecutor(1, "sshfan write-back")
+            self._writing_back = True
+            # If no thread can be started, the data is still in the file.
             with contextlib.suppress(RuntimeError):
-                self._behind.submit(self._clean)
+                self._writeback.submit(self._write_back)
 
-    def _clean(self) -> None:
-        while self._written - self._cleaned >= _WINDOW and not self._closed:
-            # Of what is not on the disk this begins the writing, of the rest it empties the cache (mm/fadvise.c).
-            self._forget(self._cleaned)
-            self._forget(self._cleaned - _CACHED)
-            self._cleaned += _WINDOW
-        self._busy = False
+    def _write_back(self) -> None:
+        while self._written - self._written_back >= _WINDOW and not self._closed:
+            # The advice starts the write of dirty pages, and frees the pages that are already clean (mm/fadvise.c).
+            self._advise(self._written_back)
+            self._advise(self._written_back - _CACHED)
+            self._written_back += _WINDOW
+        self._writing_back = False
 
-    def _forget(self, start: int) -> None:
+    def _advise(self, start: int) -> None:
         if start >= 0 and hasattr(os, "posix_fadvise"):
-            # To no avail is no harm: the bytes are in the file.
+            # Best effort: if this fails, the data is still in the file.
             with contextlib.suppress(OSError):
                 os.posix_fadvise(self._descriptor, start, _WINDOW, os.POSIX_FADV_DONTNEED)
 
@@ -144,10 +152,10 @@ class Spool:
 
 
 def open_spool() -> Spool:
-    """Return a new one, in TMPDIR or /var/tmp.
+    """Create a spool file in $TMPDIR, else in /var/tmp.
 
     Raises:
-        OSError: no temporary file can be made.
+        OSError: the temporary file cannot be created.
 
     """
     # /var/tmp is for large files (FHS); /tmp may be held in memory.

@@ -1,4 +1,4 @@
-"""What a caller may give as the hosts' standard input, checked at the door."""
+"""Checks the standard input that a caller gives (`stdin=`), and encodes text."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["check_input", "encoded"]
 
 
 def check_input(value: object) -> Input | None:
-    """Return `value` where it can be somebody's standard input.
+    """Return `value` if it can be a command's standard input.
 
     Raises:
-        InvalidSetting: it is neither bytes, text nor a binary file.
+        InvalidSetting: it is not bytes, text or a binary file, or it cannot be read or encoded.
 
     """
     if value is None or isinstance(value, (bytes, bytearray, memoryview)):
@@ -27,15 +27,15 @@ def check_input(value: object) -> Input | None:
         try:
             encoded(value)
         except UnicodeEncodeError as error:
-            raise InvalidSetting(f"stdin={reprlib.repr(value)} cannot be encoded: {error}") from None
+            raise InvalidSetting(f"stdin={reprlib.repr(value)} cannot be encoded as UTF-8: {error}") from None
         return value
     if isinstance(value, io.TextIOBase) or not callable(getattr(value, "read", None)):
         raise InvalidSetting(f"stdin={value!r}: give bytes, text, or a file opened in binary mode")
     if getattr(value, "closed", False) or (isinstance(value, io.IOBase) and not value.readable()):
-        raise InvalidSetting(f"stdin={value!r} is closed, or not open for reading")
+        raise InvalidSetting(f"stdin={value!r} is closed, or not open for reading: open it with mode 'rb'")
     return cast("BinaryIO", value)
 
 
 def encoded(text: str) -> bytes:
-    """Return text as the hosts get it."""
+    """Return the bytes that the hosts get for `text`."""
     return text.encode("utf-8", "surrogateescape")

@@ -103,10 +103,10 @@ def test_what_is_kept_reads_back_the_same(
         number %= len(limits)
         written[number] += data
         capture = captures[number]
-        if by_move and data and capture.in_file:
+        if by_move and data and capture.spilling:
             os.write(write_end, data)
             capture.move(read_end, len(data))
-            capture.settle()
+            capture.drain()
             if capture.kept < len(written[number]) - capture.dropped:  # what is beyond the limit is still in the pipe
                 capture.write(os.read(read_end, 100))
         else:
@@ -179,7 +179,7 @@ def test_output_that_cannot_be_moved_is_read_all_the_same() -> None:
     os.write(write_end, b"b" * 60 + b"c")
     capture.move(read_end, 60)
     assert capture.value() == b"a" * 60
-    assert (capture.dropped, capture.in_file) == (60, False)
+    assert (capture.dropped, capture.spilling) == (60, False)
     assert os.read(read_end, 10) == b"c"
     os.close(read_end)
     os.close(write_end)

@@ -74,7 +74,7 @@ async def test_what_is_far_back_is_on_the_disk_and_no_longer_cached(
     windows = [random.randbytes(WINDOW) for _ in range(12)]
     for window in windows:
         put(spool, window)
-        await until(lambda: not spool._busy, "the write-behind")
+        await until(lambda: not spool._writing_back, "the write-back")
         os.fsync(spool._descriptor)  # the disk has had the time that it needs
     back = len(windows) * WINDOW - CACHED - WINDOW
     assert cached(spool, back) == 0
@@ -89,7 +89,7 @@ def test_slow_disk_holds_up_no_writer(spool: Spool, monkeypatch: pytest.MonkeyPa
         by_write(spool, bytes(WINDOW))
     spool.close()
     assert not go.is_set()
-    assert spool._cleaned == 0
+    assert spool._written_back == 0
     go.set()
 
 
@@ -116,7 +116,7 @@ async def test_advice_that_the_file_system_refuses_is_no_failure(
 
     monkeypatch.setattr(os, "posix_fadvise", refuse)
     by_write(spool, b"a" * WINDOW)
-    await until(lambda: not spool._busy, "the write-behind")
+    await until(lambda: not spool._writing_back, "the write-back")
     assert spool.read(0, WINDOW) == b"a" * WINDOW
 
 
@@ -125,4 +125,4 @@ def test_what_was_written_stays_readable_after_the_end(spool: Spool) -> None:
     spool.close()
     by_write(spool, bytes(2 * WINDOW))
     assert spool.read(0, 3) == b"abc"
-    assert spool._behind is None
+    assert spool._writeback is None

@@ -1,32 +1,32 @@
-"""The exceptions of this package, one tree with one root.
+"""The exceptions of this package.
 
     SshfanError
     ├── InvalidTarget (also ValueError)     a name, user, port or node set that cannot be used
-    ├── InvalidSetting (also ValueError)    a clock, limit or ssh option that cannot be used
-    ├── HostsFailed                         raised on request only: `Report.raise_for_failures()`
-    └── FleetUnavailable                    a `Fleet`, or the sshd of `sshfan_async.testing`, cannot start
+    ├── InvalidSetting (also ValueError)    another argument, such as a timeout or an ssh option, that cannot be used
+    ├── HostsFailed                         raised by `Report.raise_for_failures()` only
+    └── FleetUnavailable                    a `Fleet`, or the sshd of `sshfan_async.testing`, cannot be started
 
-What happens to a host is never an exception: it is that host's `Outcome`.
+A host that fails raises no exception: its `Outcome` says what happened.
 """
 
 from __future__ import annotations
 
 
 class SshfanError(Exception):
-    """The root: `except SshfanError` catches whatever this package raises on its own account."""
+    """The base class of all exceptions of this package."""
 
 
 class InvalidTarget(SshfanError, ValueError):
-    """A target's name, user or port, or a node set, cannot be used; the message names it."""
+    """A host name, user, port or node set cannot be used. The message contains it."""
 
 
 class InvalidSetting(SshfanError, ValueError):
-    """A setting cannot be used; the message names the setting and its value."""
+    """A setting cannot be used. The message names the setting."""
 
 
 class HostsFailed(SshfanError):
-    """Raised by `Report.raise_for_failures()` when not every host ended `ok`."""
+    """At least one host did not end `ok`. Raised by `Report.raise_for_failures()`."""
 
 
 class FleetUnavailable(SshfanError):
-    """A `Fleet`, or the private sshd of `sshfan_async.testing`, cannot be started; the message says what to mend."""
+    """A `Fleet`, or the private sshd of `sshfan_async.testing`, cannot be started. The message says what to do."""

@@ -1,7 +1,7 @@
-r"""Text that others wrote, made safe to show: host output, ssh's messages, names and values that a user typed.
+r"""Makes text safe to show: host output, ssh's messages, and names and values that a user typed.
 
-A control character can drive a terminal. A bidirectional one makes it show text that is not there (Unicode, UAX #9).
-Both are spelled out as Python escapes: `\x1b[2J`, `\u202e`.
+Control characters can send commands to a terminal, and bidirectional characters can make it show other text than was
+written (Unicode, UAX #9). Both are replaced by Python escapes: `\x1b[2J`, `\u202e`.
 """
 
 from __future__ import annotations
@@ -17,33 +17,36 @@ _IN_LINE = re.compile(rf"[\x00-\x1f\x7f-\x9f{_BIDI}]")
 
 _PASSWORD = re.compile(r"\A([^:]*):.*@", re.DOTALL)
 _LONGEST_VALUE = 80
-"""Characters of a value in an error message."""
+"""The most characters of a value that an error message shows."""
 
 
 def visible(text: str) -> str:
-    """Return `text` with every dangerous character spelled out; tabs and newlines stay."""
-    return _IN_TEXT.sub(_spelled, text)
+    """Return `text` with dangerous characters escaped; tabs and newlines stay."""
+    return _IN_TEXT.sub(_escaped, text)
 
 
 def one_line(text: str) -> str:
-    """Return `text` as one line: its lines joined by spaces, every dangerous character spelled out."""
+    """Return `text` as one line: lines joined by spaces, dangerous characters escaped."""
     return visible(" ".join(text.splitlines()))
 
 
 def printable(raw: bytes, limit: int | None = None) -> str:
-    r"""Return what another program wrote as one line of at most `limit` characters, None for all.
+    r"""Return another program's output as one line, cut to `limit` characters if that is not None.
 
-    Line breaks are spelled out too. Bytes that are not UTF-8 become `\xff`.
+    Line breaks are escaped too. A byte that is not UTF-8 becomes an escape such as `\xff`.
     """
     text = (raw if limit is None else raw[:limit]).decode("utf-8", "backslashreplace")
-    return _IN_LINE.sub(_spelled, text)[:limit]
+    return _IN_LINE.sub(_escaped, text)[:limit]
 
 
 def shown(value: object) -> str:
-    """Return `value` for an error message: one short line of ASCII, without the password of `user:password@host`."""
+    """Return `value` for an error message: one short line of ASCII.
+
+    The password in `user:password@host` is left out.
+    """
     text = ascii(_PASSWORD.sub(r"\1:...@", value)) if isinstance(value, str) else ascii(reprlib.repr(value))[1:-1]
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
-def _spelled(found: re.Match[str]) -> str:
+def _escaped(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")

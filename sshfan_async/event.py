@@ -1,4 +1,4 @@
-"""What happens in a run, as typed records in the order in which it happens; outcomes are their fold."""
+"""The events of a run, as `events()` yields them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Event", "HostFinished", "HostOutput", "HostPhase", "HostStarted", "S
 
 @dataclass(frozen=True, slots=True)
 class HostStarted:
-    """An attempt at a target was launched; `attempt` counts from 1."""
+    """An attempt was launched for a target. `attempt` counts from 1."""
 
     target: Target
     host: str
@@ -34,7 +34,7 @@ class HostPhase:
 
 @dataclass(frozen=True, slots=True)
 class HostOutput:
-    """A target's command has written `data` to its standard output or error."""
+    """A target's command has written `data` to its standard output or standard error."""
 
     target: Target
     host: str
@@ -44,7 +44,7 @@ class HostOutput:
 
 @dataclass(frozen=True, slots=True)
 class HostFinished:
-    """A target has ended: the last event about it."""
+    """A target has ended. No other event about it follows."""
 
     outcome: Outcome
 

@@ -1,6 +1,6 @@
-"""Node sets and groups, as users of pdsh and clush write them -> `Target`s, expanded with ClusterShell.
+"""Expands node sets and groups, as pdsh and clush write them, into `Target`s with ClusterShell.
 
-The functions that need ClusterShell import it: that takes 35 ms, and most runs name their hosts one by one.
+ClusterShell is imported only when a name needs it: the import takes 35 ms, and plain host names do not need it.
 """
 
 from __future__ import annotations
@@ -22,39 +22,42 @@ __all__ = ["group_resolver", "nodes"]
 _PIECE = re.compile(r"((?:\[[^\]]*\]?|[^,!&^\[]+)*)([,!&^]?)")
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 _RANGE = re.compile(r"([0-9]{1,255})(?:-([0-9]{1,255})(?:/([0-9]{1,255}))?)?")
-# ClusterShell pastes a group's name into a shell command unquoted (NodeUtils.py, UpcallGroupSource).
+# ClusterShell puts a group's name into a shell command unquoted (NodeUtils.py, UpcallGroupSource).
 _GROUP = re.compile(r"@(?:[A-Za-z0-9_][A-Za-z0-9_.-]*:)?(?:\*|[A-Za-z0-9_][A-Za-z0-9_.+=:-]*)")
 
 
 def nodes(text: str, *, limit: int = 100_000) -> list[Target]:
-    """Expand a node set, `web[1-20],ops@db[01-04]:2222!web7,@rack3`, with ClusterShell and its groups.
+    """Expand a node set such as `web[1-20],ops@db[01-04]:2222!web7,@rack3` into targets.
 
-    Operators take effect from left to right: `,` adds, `!` removes, `&` keeps what both sides name, `^` what
-    only one side names. Operands keep the order written; within one, the order is ClusterShell's. `user@` may
-    stand before any operand, a group (`ops@@rack3`) included; IPv6 addresses are operands too.
+    Operators apply from left to right: `,` adds, `!` removes, `&` keeps the targets that both sides name, and `^`
+    those that only one side names. Operands keep their order; ClusterShell orders the names of one operand. `user@`
+    may precede any operand, also a group (`ops@@rack3`). An operand may be an IPv6 address.
 
-    Raises `InvalidTarget`: no host named, an unknown group, a wildcard without a match, a name that cannot be
-    a `Target`, or more than `limit` targets in an operand's ranges or after an operand.
-    Blocks while it reads ClusterShell's configuration and runs the commands of its group sources.
+    Blocks while ClusterShell reads its configuration and runs the commands of its group sources.
+
+    Raises:
+        InvalidTarget: the set is empty, a group is unknown, a wildcard matches nothing, a name cannot be a `Target`,
+            or the set, or the ranges of one operand, have more than `limit` targets.
+
     """
     if not isinstance(text, str):
-        raise InvalidTarget(f"{shown(text)} is no text: give a node set like 'web[1-20],@db'")
+        raise InvalidTarget(f"{shown(text)} is not text: give a node set like 'web[1-20],@db'")
     if not text.strip():
         raise InvalidTarget(f"{shown(text)} names no host: give a node set like 'web[1-20],@db'")
     found: dict[Target, None] = {}
     for operator, piece in _pieces(text):
         if not piece:
-            raise InvalidTarget(f"{shown(text)} lacks a name: write one on both sides of , ! & ^")
+            raise InvalidTarget(f"{shown(text)} is missing a name: write one on both sides of , ! & ^")
         found = _combine(found, operator, dict.fromkeys(_expand(piece, limit)))
         if len(found) > limit:
             raise InvalidTarget(_too_many(text, limit))
     if not found:
-        raise InvalidTarget(f"{shown(text)} names no host: empty groups, or all are excluded")
+        raise InvalidTarget(f"{shown(text)} names no host: its groups are empty, or all hosts are excluded")
     return list(found)
 
 
 def _pieces(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each operand with the operator before it, as ClusterShell splits them: outside brackets only."""
+    """Yield each operand with the operator before it. As in ClusterShell, brackets are not split."""
     operator = ","
     for match in _PIECE.finditer(text):
         yield operator, match[1].strip()
@@ -83,24 +86,24 @@ def _expand(piece: str, limit: int) -> list[Target]:
         return [Target.parse(piece)]
     outline = _BRACKETS.sub("0", names)
     if not names.isascii() or "[" in outline or "]" in outline:
-        raise InvalidTarget(f"{shown(piece)} is no node set: write ASCII names and ranges like web[1-20,31]")
+        raise InvalidTarget(f"{shown(piece)} is not a node set: write ASCII names and ranges like web[1-20,31]")
     if not outline.strip("*?"):
         raise InvalidTarget(
-            f"{shown(piece)} would match every host: write @* if you mean all that ClusterShell knows"
+            f"{shown(piece)} would match every host: write @* if you mean all hosts that ClusterShell knows"
         )
     if names.startswith("@") and not _GROUP.fullmatch(outline):
-        raise InvalidTarget(f"{shown(piece)} is no group: write @name, @source:name or @*")
+        raise InvalidTarget(f"{shown(piece)} is not a group: write @name, @source:name or @*")
     _check_size(names, limit)
     try:
         from ClusterShell.NodeSet import NodeSet
 
         expanded = list(NodeSet(names, resolver=_Groups(limit)))
-    except InvalidTarget as refusal:  # from _Groups; the group that it names may be one inside `piece`
+    except InvalidTarget as refusal:  # from _Groups; a group of `piece` may contain the group that it names
         named = "" if shown(names) in str(refusal) else f" (named by {shown(piece)})"
         raise InvalidTarget(f"{refusal}{named}") from None
     except Exception as error:  # also AssertionError (add_range) and errors of group sources
-        said = shown(str(error) or type(error).__name__)
-        raise InvalidTarget(f"{shown(piece)} cannot be expanded, ClusterShell says: {said}") from error
+        why = shown(str(error) or type(error).__name__)
+        raise InvalidTarget(f"{shown(piece)} cannot be expanded, ClusterShell says: {why}") from error
     if not expanded and not names.startswith("@"):
         raise InvalidTarget(f"{shown(piece)} matches no host that ClusterShell knows (see `nodeset -f @*`)")
     parsed = map(Target.parse, expanded)
@@ -108,7 +111,7 @@ def _expand(piece: str, limit: int) -> list[Target]:
 
 
 def _split_user(piece: str) -> tuple[str | None, str]:
-    """Split `user@names` and `user@@group`, where ClusterShell would take the user as part of the names."""
+    """Split `user@names` and `user@@group`: ClusterShell would read the user as part of the names."""
     if piece.startswith("@"):
         return None, piece
     user, at, group = piece.partition("@@")
@@ -119,7 +122,7 @@ def _split_user(piece: str) -> tuple[str | None, str]:
 
 
 def _check_size(names: str, limit: int) -> None:
-    """Refuse ranges of more than `limit` names: ClusterShell holds every number of a range in memory."""
+    """Raise InvalidTarget for more than `limit` names: ClusterShell holds every number of a range in memory."""
     size = 1
     for brackets in _BRACKETS.finditer(names):
         numbers = 0
@@ -127,34 +130,35 @@ def _check_size(names: str, limit: int) -> None:
         for part in brackets[1].split(","):
             match = _RANGE.fullmatch(part.strip())
             if match is None:
-                raise InvalidTarget(f"{shown(names)} holds the range {shown(part)}: write 1-20 or 01-20/2")
+                raise InvalidTarget(f"{shown(names)} contains the range {shown(part)}: write 1-20 or 01-20/2")
             first, last, step = match[1], match[2] or match[1], match[3] or "1"
             numbers += max(int(last) - int(first), 0) // max(int(step), 1) + 1
             widths |= {len(first), len(last)}
-        # RangeSet joins 9,10 to 9-10 and then puts the digits before: web1[9,10] would be web19 to web110.
+        # RangeSet joins 9,10 to 9-10 and then prepends the digits: web1[9,10] would be web19 to web110.
         if len(widths) > 1 and names[max(brackets.start() - 1, 0)].isdigit():
-            raise InvalidTarget(f"{shown(names)} is ambiguous: move the digits before '[' into it")
+            raise InvalidTarget(f"{shown(names)} is ambiguous: move the digits before '[' into the brackets")
         size *= numbers
         if size > limit:
             raise InvalidTarget(_too_many(names, limit))
 
 
 def group_resolver() -> Any:
-    """Return ClusterShell's group resolver, less the example that its package installs beside a Python of its own.
+    """Return ClusterShell's group resolver, without the example configuration of its package.
 
-    That one has made-up hosts, in its default group too (ClusterShell: Defaults.py, config_paths).
+    In a virtual environment, ClusterShell installs and reads an example groups.conf with invented hosts, also in its
+    default group (ClusterShell: Defaults.py, config_paths).
     """
     from ClusterShell.NodeSet import std_group_resolver
     from ClusterShell.NodeUtils import GroupResolverConfig
 
     resolver = std_group_resolver()
     example = os.path.join(sys.prefix, "etc/clustershell/groups.conf")
-    files = getattr(resolver, "filenames", ())  # one that the application has set may read none
+    files = getattr(resolver, "filenames", ())  # a resolver that the application set may have no files
     return GroupResolverConfig([path for path in files if path != example]) if example in files else resolver
 
 
 class _Groups:
-    """ClusterShell's default group resolver made strict: an unknown group is not the same as an empty one."""
+    """ClusterShell's group resolver, which also refuses unknown groups: ClusterShell treats them as empty."""
 
     def __init__(self, limit: int) -> None:
         self._resolver = group_resolver()
@@ -167,7 +171,9 @@ class _Groups:
         try:
             names = self._resolver.group_nodes(group, namespace)
         except GroupResolverSourceError:
-            raise InvalidTarget(f"{name} is of no group source in ClusterShell's groups.conf") from None
+            raise InvalidTarget(
+                f"{name} has an unknown group source: `nodeset --groupsources` lists the known ones"
+            ) from None
         except GroupSourceError as error:
             raise InvalidTarget(
                 f"{name} cannot be looked up, its group source failed: {shown(str(error))}"
@@ -190,7 +196,7 @@ class _Groups:
         try:
             return group in grouplist(namespace, self._resolver)
         except (NodeSetException, GroupResolverError, GroupSourceError):
-            return False  # a source that cannot list its groups
+            return False  # this source cannot list its groups
 
     def _checked(self, names: list[str]) -> list[str]:
         for _, piece in _pieces(",".join(names)):

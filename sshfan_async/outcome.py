@@ -1,4 +1,4 @@
-"""How a target ended: `Status`, `Phase`, `Phases`, `Outcome`; frozen records and nothing that acts."""
+"""The records of how a target ended: `Outcome`, with its `Status`, `Phase` and `Phases`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["Clock", "Outcome", "Phase", "Phases", "Remote", "Status", "Stored"]
 
 Clock: TypeAlias = Literal["connect_timeout", "timeout", "deadline"]
-"""The name of one of our clocks, as it is spelled among the arguments of `fan_out`."""
+"""The name of a clock, which is also the name of its argument of `fan_out`."""
 
 Remote: TypeAlias = Literal["ended", "left", "unknown"]
-"""What is known of the remote command: it ended, it was left running, or nobody can say."""
+"""What is known of the remote command: it has ended, it was left running, or neither is certain."""
 
 
 class Status(StrEnum):
-    """How a target ended. One per target; the first cause wins."""
+    """How a target ended. If several things end it, the first one decides."""
 
     OK = "ok"
     """The command exited with 0."""
@@ -31,15 +31,15 @@ class Status(StrEnum):
     SIGNALLED = "signalled"
     """The remote command died of a signal."""
     LOST = "lost"
-    """The connection ended after the command was sent, and no exit status came."""
+    """The connection ended after the command was sent, and no exit status arrived."""
     TIMED_OUT = "timed_out"
-    """One of our clocks fired; `Outcome.clock` names it."""
+    """A clock of the run fired; `Outcome.clock` names it."""
     UNRESOLVED = "unresolved"
     """The name has no address."""
     UNREACHABLE = "unreachable"
     """No connection: refused, no route, timed out, or a jump host that failed."""
     DROPPED = "dropped"
-    """Connected, but the connection ended before the command was sent."""
+    """The connection was established, and ended before the command was sent."""
     HOST_KEY = "host_key"
     """The host key is unknown or has changed."""
     AUTH = "auth"
@@ -47,13 +47,13 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
     """The caller stopped the run."""
     NOT_RUN = "not_run"
-    """Never started: the run ended first."""
+    """The target was not started, because the run ended first."""
     LOCAL = "local"
     """Something failed on this machine."""
 
 
 class Phase(StrEnum):
-    """One stretch of a target's time, in the order in which they come."""
+    """A part of a target's time; the members are in the order of time."""
 
     QUEUED = "queued"
     RESOLVE = "resolve"
@@ -68,8 +68,8 @@ class Phase(StrEnum):
 class Phases:
     """Seconds spent in each phase of the last attempt; None for a phase that did not happen.
 
-    `queued` is everything before that attempt's launch: waiting for a place, earlier attempts, back-off.
-    A reused ControlMaster connection has no `connect`, `handshake` or `auth`.
+    `queued` is all the time before that attempt was launched: waiting for a free slot, earlier attempts, back-off.
+    If ssh uses an existing ControlMaster connection, `connect`, `handshake` and `auth` are None.
     """
 
     queued: float | None = None
@@ -81,7 +81,7 @@ class Phases:
     close: float | None = None
 
     def __iter__(self) -> Iterator[tuple[Phase, float]]:
-        """Iterate over the phases that happened, in order, with their seconds."""
+        """Iterate over the phases that happened, in the order of time, each with its seconds."""
         for each in fields(self):
             seconds = getattr(self, each.name)
             if seconds is not None:
@@ -89,51 +89,57 @@ class Phases:
 
     @property
     def elapsed(self) -> float:
-        """Seconds from the last attempt's launch to its end: the sum without `queued`."""
+        """Seconds from the launch of the last attempt to its end: the sum of all phases but `queued`."""
         return sum(seconds for phase, seconds in self if phase is not Phase.QUEUED)
 
 
 class Stored(Protocol):
-    """Output that is not held in memory, as `sshfan_async.stdio.capture` keeps it."""
+    """Output that is large or not in memory (see `sshfan_async.stdio.spilled`)."""
 
     def read(self) -> bytes:
-        """Return all of it."""
+        """Return the whole output."""
         ...
 
     def open(self) -> BinaryIO:
-        """Return a new binary stream over it, at its start."""
+        """Return a new binary stream that starts at the first byte."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one target. Immutable, picklable, exactly one per target and run."""
+    """How one target ended. Each run has exactly one outcome for each target. Immutable and picklable."""
 
     target: Target
     host: str
     """The name as the caller gave it."""
     status: Status
     exit_code: int | None = None
-    """The remote command's own exit code, where one came."""
+    """The exit code of the remote command; None if none arrived."""
     signal: str | None = None
-    """The signal that ended the remote command (`"KILL"`), where its name is known."""
+    """The signal that ended the remote command (`"KILL"`); None if there was none, or its name is not known."""
     phases: Phases = Phases()
     started_at: float | None = None
-    """Wall clock (seconds since the epoch) at the last attempt's launch; None if there was none."""
+    """Seconds since the epoch at the launch of the last attempt; None if there was no attempt."""
     attempts: int = 0
+    """How many attempts were launched."""
     sent: bool = False
-    """Whether the command can have reached the host: only where it is False may anybody try again blindly."""
+    """Whether the command can have reached the host. If False, it is safe to run the command again."""
     clock: Clock | None = None
+    """The clock that ended the last attempt; None if none did."""
     phase: Phase = Phase.QUEUED
-    """The phase it ended in."""
+    """The phase in which the last attempt ended."""
     remote: Remote = "unknown"
+    """What is known of the remote command: `"ended"`, `"left"` (running) or `"unknown"`."""
     reason: str = ""
-    """One sentence a person can act on; control characters in it are escaped."""
+    """One sentence that says what happened, empty if `ok`. Control characters are escaped."""
     stdout_dropped: int = 0
-    """Bytes of stdout beyond `max_output`, read and thrown away."""
+    """Bytes of standard output that were not kept, because of `max_output` or because writing them failed."""
     stderr_dropped: int = 0
+    """Bytes of standard error that were not kept."""
     stdout_kept: bytes | Stored = field(default=b"", repr=False)
+    """The storage of `stdout`: read `stdout` or `open_stdout()` instead."""
     stderr_kept: bytes | Stored = field(default=b"", repr=False)
+    """The storage of `stderr`: read `stderr` or `open_stderr()` instead."""
 
     @property
     def ok(self) -> bool:
@@ -142,25 +148,25 @@ class Outcome:
 
     @property
     def elapsed(self) -> float:
-        """Seconds from the last attempt's launch to its end."""
+        """Seconds from the launch of the last attempt to its end."""
         return self.phases.elapsed
 
     @property
     def stdout(self) -> bytes:
-        """What the command wrote to its standard output, whole."""
+        """The standard output of the command, up to `max_output` bytes."""
         return _read(self.stdout_kept)
 
     @property
     def stderr(self) -> bytes:
-        """What the command wrote to its standard error; ssh's own messages are in `reason`."""
+        """The standard error of the command, up to `max_output` bytes. ssh's own messages are in `reason`."""
         return _read(self.stderr_kept)
 
     def open_stdout(self) -> BinaryIO:
-        """Return `stdout` as a new binary stream, without loading it into memory."""
+        """Return `stdout` as a new binary stream, without loading all of it into memory."""
         return _open(self.stdout_kept)
 
     def open_stderr(self) -> BinaryIO:
-        """Return `stderr` as a new binary stream, without loading it into memory."""
+        """Return `stderr` as a new binary stream, without loading all of it into memory."""
         return _open(self.stderr_kept)
 
 

@@ -1,4 +1,4 @@
-"""All outcomes of one run, in input order, and what people ask of them."""
+"""The report of a run: its outcomes in the order of the targets, with look-up, statistics and JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Report:
 
     outcomes: tuple[Outcome, ...]
     finished_at: float
-    """Wall clock (seconds since the epoch) at the end of the run."""
+    """Seconds since the epoch at the end of the run."""
 
     def __iter__(self) -> Iterator[Outcome]:
         return iter(self.outcomes)
@@ -34,7 +34,7 @@ class Report:
         return len(self.outcomes)
 
     def __getitem__(self, host: str | Target) -> Outcome:
-        """Return the outcome of `host`: the name as given, a `Target`, or a bare host that only one target has.
+        """Return the outcome of `host`: a name as given, a `Target`, or a host name that only one target has.
 
         Raises:
             KeyError: no target has that name, or several have that host.
@@ -52,7 +52,7 @@ class Report:
         raise KeyError(f"{host!r} is not among the {len(self.outcomes)} targets of this run")
 
     def __contains__(self, host: object) -> bool:
-        """Whether `report[host]` finds an outcome; an outcome of this report is in it as well."""
+        """Whether `report[host]` finds an outcome, or `host` is itself an outcome of this report."""
         if isinstance(host, Outcome):
             return host in self.outcomes
         if not isinstance(host, (str, Target)):
@@ -78,12 +78,12 @@ class Report:
 
     @property
     def not_ok(self) -> tuple[Outcome, ...]:
-        """The outcomes that are not `ok`, in input order."""
+        """The outcomes that are not `ok`, in the order of the targets."""
         return tuple(outcome for outcome in self.outcomes if not outcome.ok)
 
     @property
     def by_status(self) -> Mapping[Status, tuple[Outcome, ...]]:
-        """The outcomes of each status that occurs, in the order of the statuses."""
+        """The outcomes by status, without statuses that do not occur, in the order of `Status`."""
         return {
             status: found
             for status in Status
@@ -91,12 +91,14 @@ class Report:
         }
 
     def slowest(self, n: int = 5) -> tuple[Outcome, ...]:
-        """Return the `n` started outcomes that took longest from launch to end, slowest first."""
+        """Return the `n` outcomes with the longest `elapsed`, slowest first; targets never started do not count."""
         started = [outcome for outcome in self.outcomes if outcome.started_at is not None]
         return tuple(sorted(started, key=lambda outcome: -outcome.elapsed)[:n])
 
     def percentile(self, q: float) -> float:
-        """Return the seconds within which `q` percent of the started hosts ended (nearest rank); NaN without any.
+        """Return the `q`-th percentile of `elapsed` of the started targets, in seconds (nearest rank).
+
+        NaN if no target was started.
 
         Raises:
             InvalidSetting: `q` is not between 0 and 100.
@@ -111,10 +113,10 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """The exit code that tells this run.
+        """An exit code for the whole run.
 
-        0: every host `ok`. 1: a command failed, timed out or was lost somewhere. 3: the command of at least one host
-        was never sent, which wins over 1. Hosts that were not started because the run was told to stop do not count.
+        0: every host is `ok`. 3: to at least one host the command was never sent. 1: otherwise, so a command failed,
+        timed out or was lost. A host that was not started because the caller stopped the run does not count.
         """
         counted = [each for each in self.not_ok if each.status is not Status.NOT_RUN or each.clock is not None]
         if not counted:
@@ -122,10 +124,10 @@ class Report:
         return 3 if any(not outcome.sent for outcome in counted) else 1
 
     def raise_for_failures(self) -> None:
-        """Do nothing where every host ended `ok`.
+        """Raise `HostsFailed` unless every host ended `ok`.
 
         Raises:
-            HostsFailed: with the number of hosts, and the first few with their reasons.
+            HostsFailed: the message has the number of failed hosts, and the first three with their reasons.
 
         """
         failed = self.not_ok
@@ -147,9 +149,9 @@ class Report:
 
 
 def outcome_fields(outcome: Outcome) -> dict[str, Any]:
-    """Return `outcome` as JSON knows it.
+    """Return `outcome` as a JSON object.
 
-    Output that is UTF-8 stands under `stdout` and `stderr`; other bytes under `stdout_base64` and `stderr_base64`.
+    Output that is UTF-8 is in `stdout` and `stderr`; any other output is in `stdout_base64` and `stderr_base64`.
     """
     return {
         "host": outcome.host,

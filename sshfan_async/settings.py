@@ -1,4 +1,4 @@
-"""The frozen settings of a run: `Ssh`, `Clocks`, `Limits`. Each checks itself when it is made."""
+"""The settings of a run: `Ssh`, `Clocks` and `Limits`, which check their values, and the types of the options."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ __all__ = [
 ]
 
 OptionValue: TypeAlias = str | int | bool | Sequence[str]
-"""A value of an ssh option: text, a number, True and False for yes and no, or several values of one key."""
+"""The value of an ssh option: text, a number, True (yes), False (no), or several texts for an option given twice."""
 
 Command: TypeAlias = str | Sequence[str]
-"""Text for the remote shell as it is, or a sequence of arguments that is quoted for it."""
+"""A text that the remote shell gets unchanged, or a sequence of arguments, which are quoted for the shell."""
 
 Input: TypeAlias = bytes | bytearray | memoryview | str | BinaryIO
-"""What `stdin=` takes: bytes, text (sent as UTF-8), or a binary file, read from its position to its end."""
+"""The standard input of each host: bytes, text (sent as UTF-8), or a binary file, read from its current position."""
 
 MOST_SECONDS = 2**31 - 1
-"""Of a clock: ssh takes no longer ConnectTimeout (misc.c: convtime), and an int may be too large for a float."""
+"""The longest clock, in seconds: ssh's limit for ConnectTimeout (misc.c: convtime). An int can exceed any float."""
 
 _OPTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 
-# Each of these decides whether a run can be told the truth about; lower case, as ssh compares them.
-_OURS = {
-    "batchmode": "a prompt would wait for an answer that nobody gives",
-    "controlmaster": "a master would stay behind on this machine",
-    "controlpersist": "a master would stay behind on this machine",
+# Options that sshfan depends on, and why. In lower case: ssh compares option names without regard to case.
+_RESERVED = {
+    "batchmode": "nobody can answer a prompt during a run",
+    "controlmaster": "a master process would stay behind on this machine",
+    "controlpersist": "a master process would stay behind on this machine",
     "escapechar": "standard input must reach the command unchanged",
-    "forkafterauthentication": "ssh would leave before the command has ended",
-    "ignoreunknown": "it would replace the user's own list",
-    "loglevel": "ssh's log is read to know what happened",
-    "logverbose": "ssh's log is read to know what happened",
-    "remotecommand": "the command is an argument",
+    "forkafterauthentication": "ssh would exit before the command ends",
+    "ignoreunknown": "it would replace the list in your ssh_config",
+    "loglevel": "sshfan reads ssh's log to know what happened",
+    "logverbose": "sshfan reads ssh's log to know what happened",
+    "remotecommand": "give the command as an argument",
     "requesttty": "a terminal would mix the two outputs",
     "sessiontype": "the command needs a session",
-    "stdinnull": "standard input is given with stdin=",
-    "syslogfacility": "ssh's log is read to know what happened",
+    "stdinnull": "give standard input with stdin=",
+    "syslogfacility": "sshfan reads ssh's log to know what happened",
 }
 
 
@@ -68,12 +68,13 @@ _OURS = {
 class Ssh:
     """How to call the OpenSSH client.
 
-    `program` is looked up in PATH as a shell would; `config_file` replaces the user's ssh_config (`ssh -F`);
-    `options` are ssh_config options, which win over every file: `{"Port": 2222, "IdentityFile": ["~/a", "~/b"]}`.
-    Everything else comes from the user's ssh_config.
+    `program`: a name to look up in PATH, or a path. `config_file`: replaces the user's ssh_config (`ssh -F`).
+    `options`: ssh_config options that win over every file: `{"Port": 2222, "IdentityFile": ["~/a", "~/b"]}`.
+    All other options come from the user's ssh_config.
 
     Raises:
-        InvalidSetting: an option is no option's name, has an impossible value, or is one that sshfan needs itself.
+        InvalidSetting: `program` or `config_file` is not a path; an option has an invalid name or value, or is one
+            that sshfan depends on.
 
     """
 
@@ -95,26 +96,28 @@ class Ssh:
         object.__setattr__(self, "options", dict(self.options))
 
     def option_arguments(self) -> list[str]:
-        """Return `options` as ssh takes them: `["-oPort=2222", …]`, in the order given."""
+        """Return `options` as arguments of ssh, in the order given: `["-oPort=2222", …]`."""
         return [f"-o{key}={text}" for key, value in self.options.items() for text in option_texts(value)]
 
 
 def _check_option(key: object, value: object) -> None:
     if not isinstance(key, str) or _OPTION_NAME.fullmatch(key) is None:
         raise InvalidSetting(f"option {key!r} is not the name of an ssh option: see ssh_config(5)")
-    why = _OURS.get(key.lower())
+    why = _RESERVED.get(key.lower())
     if why is not None:
-        raise InvalidSetting(f"option {key!r} cannot be set, sshfan sets it itself: {why}")
+        raise InvalidSetting(f"option {key!r} cannot be set, sshfan depends on it: {why}")
     listed = isinstance(value, Sequence) and len(value) > 0 and all(isinstance(each, str) for each in value)
     if not isinstance(value, (str, int)) and not listed:
         raise InvalidSetting(f"option {key}={value!r}: give text, a number, True or False, or a list of texts")
     for text in option_texts(value):  # type: ignore[arg-type]
         if text == "" or not text.isprintable():
-            raise InvalidSetting(f"option {key}={text!r} is empty or holds control characters")
+            raise InvalidSetting(
+                f"option {key}={text!r} is empty or contains control characters: give printable text"
+            )
 
 
 def option_texts(value: OptionValue) -> list[str]:
-    """Return the values that `value` stands for, as an ssh_config has them."""
+    """Return `value` as texts of ssh_config, one for each time that the option is given."""
     if isinstance(value, bool):
         return ["yes" if value else "no"]
     if isinstance(value, (str, int)):
@@ -123,25 +126,25 @@ def option_texts(value: OptionValue) -> list[str]:
 
 
 class OnStop(StrEnum):
-    """What happens to the remote command when our side stops waiting for it."""
+    """What happens to the remote command when sshfan stops waiting for it."""
 
     LEAVE = "leave"
-    """Nothing, and the command reaches the host byte for byte."""
+    """Nothing. The command reaches the host byte for byte."""
     KILL = "kill"
-    """It is ended when one of our clocks fires, on cancellation and on Ctrl-C."""
+    """It is ended when a clock of the run fires, on cancellation and on Ctrl-C."""
     ALWAYS = "always"
-    """It is also ended when the connection or our own process dies."""
+    """It is ended in these cases, and also when the connection or the calling process dies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clocks:
-    """The clocks of a run, in seconds; None for no bound.
+    """The clocks of a run, in seconds; None for no limit.
 
-    `connect_timeout` runs from an attempt's launch until the command is sent, `timeout` from there to its end,
-    `deadline` over the whole run. `kill_after` is the grace between TERM and KILL.
+    `connect_timeout` starts when an attempt is launched, and stops when the command is sent. `timeout` starts then,
+    and stops when the command ends. `deadline` covers the whole run. `kill_after` is the time between TERM and KILL.
 
     Raises:
-        InvalidSetting: a clock is not a positive number (`kill_after` may be 0), or longer than 2**31 - 1 seconds.
+        InvalidSetting: a clock is not a positive number (`kill_after` may be 0), or exceeds 2**31 - 1 seconds.
 
     """
 
@@ -156,7 +159,7 @@ class Clocks:
         for name in ("connect_timeout", "timeout", "deadline"):
             value = getattr(self, name)
             if value is not None and not (_is_number(value) and value > 0):
-                raise InvalidSetting(f"{name}={value!r}: give a number of seconds above 0, or None for no bound")
+                raise InvalidSetting(f"{name}={value!r}: give a number of seconds above 0, or None for no limit")
         if not (_is_number(self.kill_after) and self.kill_after >= 0):
             raise InvalidSetting(f"kill_after={self.kill_after!r}: give a number of seconds, 0 or more")
 
@@ -165,13 +168,13 @@ class Clocks:
 class Limits:
     """How much a run may use.
 
-    `fanout`: targets in flight at once, None for all; or a limiter that several runs share.
-    `retries`: further attempts where the command was provably not sent and the cause can pass.
-    `max_output`: bytes kept of each of a host's two outputs, None for all. `memory`: bytes of output that the
-    run's outcomes hold in memory together before they go to a temporary file.
+    `fanout`: how many targets run at once, None for all; or a limiter that several runs share.
+    `retries`: how many more attempts a target gets if the command was provably not sent and the cause can pass.
+    `max_output`: how many bytes are kept of each of a host's two outputs, None for all.
+    `memory`: how many bytes of output the run keeps in memory; output beyond that goes to a temporary file.
 
     Raises:
-        InvalidSetting: a limit is not a whole number, or too small.
+        InvalidSetting: a limit is not a whole number, or is too small.
 
     """
 
@@ -190,7 +193,7 @@ class Limits:
 
 
 class CommandOptions(TypedDict, total=False):
-    """The keyword options of one command on the hosts of a fleet, as `Fleet.run` has them."""
+    """The keyword options of `Fleet.run`: one command on the hosts of a fleet."""
 
     timeout: float | None
     deadline: float | None
@@ -201,7 +204,7 @@ class CommandOptions(TypedDict, total=False):
 
 
 class UnaddressedOptions(CommandOptions, total=False):
-    """The keyword options of `run()`: all of `fan_out` but `user`, which `run` takes by position too."""
+    """The keyword options of `run()`: those of `fan_out` without `user`, which `run` also takes by position."""
 
     fanout: int | anyio.CapacityLimiter | None
     connect_timeout: float | None
@@ -216,10 +219,11 @@ class RunOptions(UnaddressedOptions, total=False):
 
 
 def command_text(command: Command) -> str:
-    """Return `command` as the one text that the remote shell gets.
+    """Return `command` as the text that the remote shell gets.
 
     Raises:
-        InvalidSetting: it is empty (ssh would start a login shell), holds a NUL, or is neither text nor a sequence.
+        InvalidSetting: it is empty (ssh would start a login shell), contains a NUL character, cannot be encoded, or
+            is neither text nor a sequence of texts.
 
     """
     if isinstance(command, str):
@@ -231,7 +235,7 @@ def command_text(command: Command) -> str:
     if text == "":
         raise InvalidSetting("the command is empty: ssh would start a login shell instead")
     if "\0" in text:
-        raise InvalidSetting("the command holds a NUL character, which no program's argument can hold")
+        raise InvalidSetting("the command contains a NUL character, which no program's argument can contain")
     try:
         os.fsencode(text)
     except UnicodeEncodeError as error:
@@ -242,7 +246,7 @@ def command_text(command: Command) -> str:
 def _is_limiter(value: object) -> bool:
     if isinstance(value, int):
         return False
-    import anyio  # loaded, if it is one: whoever only imports this package need not wait for it
+    import anyio  # late, so that importing this package stays fast
 
     return isinstance(value, anyio.CapacityLimiter)
 
@@ -254,7 +258,7 @@ def _is_number(value: object) -> bool:
 
 
 def _check_length(name: str, value: object) -> None:
-    # Such an int is not shown: it may have more digits than Python turns into text.
+    # The value is not shown: an int can have more digits than Python converts to text.
     if isinstance(value, (int, float)) and MOST_SECONDS < value < math.inf:
         raise InvalidSetting(f"{name} is too long: give at most {MOST_SECONDS} seconds")
 

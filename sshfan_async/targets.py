@@ -1,8 +1,8 @@
-"""What a user names -> validated, de-duplicated `Target`s in order; pure, knows no ssh.
+"""Checks the names that a caller gives, and turns them into distinct `Target`s in the order given.
 
-Names are checked by what is allowed, because `ssh` hands them on: a leading `-` reads as an option
+Only known-safe characters are allowed, because `ssh` passes names on. It reads a leading `-` as an option
 (CVE-2017-1000117), and `%h` and `%r` reach the shell of ProxyCommand, LocalCommand and Match exec unquoted
-(CVE-2023-51385; the client itself checks only since 9.6: ssh.c, valid_hostname and valid_ruser).
+(CVE-2023-51385; ssh checks names only since 9.6: ssh.c, valid_hostname and valid_ruser).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["BRACKETED_ADDRESS", "Hosts", "Target", "targets"]
 
 _HOST = re.compile(r"(?!-)[A-Za-z0-9._-]{1,255}")
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9._-]{1,200})?")
-# A leading '#' starts a comment in a shell, a last '\' escapes what follows; '@@' and outer '@' mean groups.
+# A shell reads a leading '#' as a comment, and a last '\' as an escape. '@@' and outer '@' mean groups.
 _USER = re.compile(r"(?![-#@]|.*@@)[A-Za-z0-9._+@\\#-]{1,255}(?<![@\\])")
 _PORT = re.compile(r"[0-9]{1,5}")
 BRACKETED_ADDRESS = re.compile(r"\[([^\[\]]*:[^\[\]]*)\](?::(.*))?", re.DOTALL)
@@ -28,10 +28,14 @@ BRACKETED_ADDRESS = re.compile(r"\[([^\[\]]*:[^\[\]]*)\](?::(.*))?", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One place to run: a host, and optionally a user and a port.
+    """A host to run a command on, with an optional user and port.
 
-    `host` is a name or an address as ssh_config knows it (an IPv6 address without brackets, with an optional
-    `%zone`); a `user` or `port` of None leaves that to ssh_config. Raises `InvalidTarget`.
+    `host` is a name, an alias in ssh_config, or an address (IPv6: without brackets, with an optional `%zone`).
+    If `user` or `port` is None, ssh_config decides.
+
+    Raises:
+        InvalidTarget: `host`, `user` or `port` cannot be used.
+
     """
 
     host: str
@@ -48,18 +52,22 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """Return the target that `[user@]host[:port]` names; raises `InvalidTarget`.
+        """Return the target for `[user@]host[:port]`.
 
         The user ends at the last `@`. An IPv6 address with a port is written `[address]:port`.
+
+        Raises:
+            InvalidTarget: `text` is not of that form.
+
         """
         if not isinstance(text, str):
-            raise InvalidTarget(f"{shown(text)} is no text: give a name like 'web1' or 'ops@web1:2222'")
+            raise InvalidTarget(f"{shown(text)} is not text: give a name like 'web1' or 'ops@web1:2222'")
         if "://" in text:
             raise InvalidTarget(f"{shown(text)} is a URL: write [user@]host[:port] instead")
         user, at, address = text.rpartition("@")
         host, port = _split_port(address)
         if at and not user:
-            raise InvalidTarget(f"{shown(text)} names no user: a group is expanded with nodes()")
+            raise InvalidTarget(f"{shown(text)} has no user before '@': expand a group with nodes()")
         if not host:
             raise InvalidTarget(f"{shown(text)} names no host: write [user@]host[:port]")
         if port is not None and not _PORT.fullmatch(port):
@@ -67,7 +75,7 @@ class Target:
         return cls(host, user if at else None, None if port is None else int(port))
 
     def __str__(self) -> str:
-        """Return the text form, which `parse` takes back."""
+        """Return the target as text that `parse` accepts."""
         user = "" if self.user is None else f"{self.user}@"
         if self.port is None:
             return f"{user}{self.host}"
@@ -75,13 +83,15 @@ class Target:
 
 
 Hosts: TypeAlias = str | Target | Iterable[str | Target]
-"""What names the targets of a run: one literal name, one `Target`, or an iterable of them."""
+"""The targets of a run: one name, one `Target`, or an iterable of them. A name is not expanded as a node set."""
 
 
 def targets(hosts: Hosts) -> dict[Target, str]:
-    """Return the distinct targets in the order given, each with the name that first named it.
+    """Return the distinct targets in the order given, each with the first name that was given for it.
 
-    A string is one literal name, never a node set (see `sshfan_async.nodesets`). Raises `InvalidTarget`.
+    Raises:
+        InvalidTarget: a name cannot be used, or `hosts` is something else.
+
     """
     if isinstance(hosts, str | Target):
         hosts = (hosts,)
@@ -123,28 +133,28 @@ def _is_ipv6(host: str) -> bool:
 def _wrong_with_host(host: object) -> str:
     name = shown(host)
     if not isinstance(host, str):
-        return f"{name} is no text: give a host name"
+        return f"{name} is not text: give a host name"
     if not host:
         return f"{name} names no host: give a host name"
     if host.startswith("-"):
         return f"{name} starts with '-', so ssh could read it as an option: give a host name"
     if any(mark in host for mark in "[]*?,!&^"):
-        return f"{name} is no single host: expand a node set with nodes(); [ ] are for [IPv6 address]:port"
+        return f"{name} is not a single host: expand a node set with nodes(); [ ] are for [IPv6 address]:port"
     if "@" in host:
-        return f"{name} holds a user: give it apart, as in Target('web1', user='ops')"
+        return f"{name} contains a user: give it separately, as in Target('web1', user='ops')"
     odd = re.search(r"[^A-Za-z0-9._:%-]", host)
     if odd is not None:
-        return f"{name} holds {odd[0]!a}: a host name has ASCII letters, digits, '.', '-' and '_' only"
+        return f"{name} contains {odd[0]!a}: a host name has ASCII letters, digits, '.', '-' and '_' only"
     if ":" in host or "%" in host:
-        return f"{name} is no IPv6 address: write name, name:port, address%zone or [address]:port"
+        return f"{name} is not an IPv6 address: write name, name:port, address%zone or [address]:port"
     return f"{name} is longer than 255 characters: give a host name"
 
 
 def _wrong_with_user(user: object) -> str:
     if not isinstance(user, str):
-        return f"user {shown(user)} is no text: give a user name or None"
-    if ":" in user:  # what follows may be a password
-        return f"user {shown(user.partition(':')[0])} is followed by ':': leave out what may be a password"
+        return f"user {shown(user)} is not text: give a user name or None"
+    if ":" in user:  # the part after it may be a password, so it is not shown
+        return f"user {shown(user.partition(':')[0])} is followed by ':': give the user name only, without a password"
     name = shown(user)
     if not user:
         return f"user {name} is empty: give a user name or None"
@@ -152,9 +162,9 @@ def _wrong_with_user(user: object) -> str:
         return f"user {name} starts with '-', so ssh could read it as an option: give a user name"
     odd = re.search(r"[^A-Za-z0-9._+@\\#-]", user)
     if odd is not None:
-        return f"user {name} holds {odd[0]!a}: use ASCII letters, digits and . _ - + @ # \\ only"
+        return f"user {name} contains {odd[0]!a}: use ASCII letters, digits and . _ - + @ # \\ only"
     if len(user) > 255:
         return f"user {name} is longer than 255 characters: give a user name"
     if "@@" in user or user[0] == "@" or user[-1] == "@":
-        return f"user {name} has an '@' too many: a group is expanded with nodes()"
+        return f"user {name} has one '@' too many: expand a group with nodes()"
     return f"user {name} starts with '#' or ends with '\\': give a user name"

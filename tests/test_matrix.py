@@ -370,7 +370,7 @@ async def test_ssh_ended_by_somebody_here_is_lost(fleet: SshdFleet, tmp_path: Pa
     outcome = await task
     with contextlib.suppress(ProcessLookupError):
         os.kill(command, signal.SIGKILL)
-    Truth(Status.LOST, True, phase=Phase.RUN, reason="ended here by signal").check(outcome)
+    Truth(Status.LOST, True, phase=Phase.RUN, reason="killed on this machine by signal").check(outcome)
 
 
 def _ssh_clients() -> list[int]:
@@ -579,7 +579,7 @@ async def foreign(fleet: SshdFleet, tmp_path: Path) -> AsyncIterator[str]:
 
 FOREIGN = {
     "signal": Truth(Status.SIGNALLED, True, reason="signal"),
-    "no status": Truth(Status.LOST, True, phase=Phase.RUN, reason="before an exit status came"),
+    "no status": Truth(Status.LOST, True, phase=Phase.RUN, reason="no exit status arrived"),
     "cut": Truth(Status.LOST, True, phase=Phase.RUN, reason="lost after the command was sent"),
     "status 7": Truth(Status.FAILED, True, 7, more={"stdout": b"out\n", "stderr": b"err\n"}),
 }

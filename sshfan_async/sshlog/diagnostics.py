@@ -1,4 +1,4 @@
-"""ssh's own words at the end of a child's standard error, told apart from the command's."""
+"""ssh's own messages: finds them at the end of a child's standard error, and makes them safe to show."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["diagnostics", "last_line", "signal_name", "strip_diagnostics", "words"]
 
-# clientloop.c: quit_message and its elder forms; packet.c: sshpkt_vfatal, of a jump host's ssh. Never by a command
-# that writes LF alone.
+# clientloop.c: quit_message and its older forms; packet.c: sshpkt_vfatal, of a jump host's ssh. All end in CR LF: a
+# command whose lines end in LF alone cannot have written them.
 _DIAGNOSTIC = rb"""(?x)(?:
       Connection\ to\ \S+\ closed(?:\ by\ remote\ host)?\.
     | Shared\ connection\ to\ \S+\ closed\.
@@ -28,15 +28,15 @@ _DIAGNOSTIC = rb"""(?x)(?:
 
 
 def strip_diagnostics(stderr: bytes, verdict: Verdict) -> bytes:
-    r"""Take from the end of a lost command's `stderr` what ssh itself appended (`Connection to H closed ...\r\n`).
+    r"""Return `stderr` without the messages that ssh appended (`Connection to H closed ...\r\n`).
 
-    Any other ending's stderr is returned as it is: there the same words are the command's own.
+    Only if the command was lost. After any other ending, the command itself wrote such a line.
     """
     return stderr[: len(stderr) - len(diagnostics(stderr))] if verdict.status is Status.LOST else stderr
 
 
 def diagnostics(stderr: bytes) -> bytes:
-    """Return what ssh itself appended to the end of `stderr`."""
+    """Return the messages that ssh appended to the end of `stderr`."""
     end = len(stderr)
     while found := re.compile(_DIAGNOSTIC).search(stderr, max(end - 1024, 0), end):
         end = found.start()
@@ -44,12 +44,12 @@ def diagnostics(stderr: bytes) -> bytes:
 
 
 def last_line(text: bytes) -> bytes:
-    """Return the last line that is not blank, empty if there is none."""
+    """Return the last line that is not blank; empty if there is none."""
     return next((line for line in reversed(text.splitlines()) if line.strip()), b"")
 
 
 def words(raw: bytes) -> str:
-    """Return a message of ssh's as it is shown in a reason; what ssh escaped itself (strnvis) stays as it is."""
+    """Return a message of ssh's as text for a reason. Escapes that ssh wrote itself (strnvis) do not change."""
     return printable(raw.strip()).removeprefix("ssh: ")
 
 

@@ -1,4 +1,4 @@
-"""What is known at the end of an attempt -> the verdict: the strongest status that log and return code agree on."""
+"""Decides the verdict on an attempt that has ended: the strongest status on which log and return code agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["judge"]
 
 
 def judge(facts: Facts, returncode: int, stderr: bytes) -> Verdict:
-    """Give the strongest status that log and return code agree on."""
+    """Return the strongest status on which log and return code agree."""
     if not facts.logged:
         return _unlogged(facts, returncode, stderr)
     if facts.stamps.sent is not None:
@@ -28,8 +28,8 @@ def judge(facts: Facts, returncode: int, stderr: bytes) -> Verdict:
     return unsent(facts, returncode, stderr)
 
 
-# What ssh says on stderr before it opens the log: ssh.c (main, usage), readconf.c for `-o`, getopt, the dynamic
-# linker, entropy.c; and a shell that wraps it.
+# Messages on stderr from before ssh opens its log: ssh.c (main, usage), readconf.c for `-o`, getopt, the dynamic
+# linker, entropy.c, and the shell of a wrapper around ssh.
 _NO_START = rb"""(?mx)^(?:
       command-line:?\ line\ \d+:\ | .*\ line\ \d+:?\ (?:(?:\w+\ )*option|keyword|no\ argument|[Mm]issing\ arg)
     | .*terminating,\ \d+\ bad\ configuration | .*(?:illegal|invalid|unrecognized|unknown)\ option
@@ -48,20 +48,21 @@ def _unlogged(facts: Facts, returncode: int, stderr: bytes) -> Verdict:
         return Verdict(status=Status.OK, sent=True, exit_code=0, phase=Phase.RUN)
     if returncode < 0:
         by = signal_name(returncode)
-        return replace(not_sent(Status.LOCAL, facts, f"the ssh program was ended here by {by}"), sent=stand_in)
+        reason = f"the ssh program was killed on this machine by {by}"
+        return replace(not_sent(Status.LOCAL, facts, reason), sent=stand_in)
     if not stand_in or (returncode in (1, 127, 255) and re.search(_NO_START, stderr)):
         return _no_start(returncode, stderr)
     return exited(returncode, Phase.RUN)
 
 
 def _no_start(returncode: int, stderr: bytes) -> Verdict:
-    told = re.search(_NO_START, stderr)
-    said = last_line(stderr) if told is None else stderr[told.start() :].splitlines()[0]
-    reason = words(said) or f"ssh exited with {returncode} and said nothing"
+    found = re.search(_NO_START, stderr)
+    message = last_line(stderr) if found is None else stderr[found.start() :].splitlines()[0]
+    reason = words(message) or f"ssh exited with {returncode} and printed no message"
     return Verdict(status=Status.LOCAL, sent=False, phase=Phase.RESOLVE, reason=shortened(reason))
 
 
-_NO_ANSWER = "the ControlMaster gave no exit status: the command was killed, or the master or its connection ended"
+_NO_ANSWER = "the ControlMaster sent no exit status: the command was killed, or the master or its connection ended"
 
 
 def _sent(facts: Facts, returncode: int, stderr: bytes) -> Verdict:
@@ -69,35 +70,35 @@ def _sent(facts: Facts, returncode: int, stderr: bytes) -> Verdict:
     killed = re.match(KILLED, facts.last) if status is None else None
     if returncode < 0 or killed:
         by = signal_name(-int(killed[1]) if killed else returncode)
-        return lost(facts, f"ssh was ended here by {by} after the command was sent")
-    cut_off = facts.last or last_line(diagnostics(stderr))
+        return lost(facts, f"ssh was killed on this machine by {by} after the command was sent")
+    last_message = facts.last or last_line(diagnostics(stderr))
     if status is not None and status != -1 and status & 0xFF == returncode:
         return exited(status & 0xFFFFFFFF, phase)
     if returncode == 255:
-        if not cut_off and facts.saw == {"signal"}:
-            reason = "the remote command was ended by a signal"
+        if not last_message and facts.saw == {"signal"}:
+            reason = "the remote command was killed by a signal"
             return Verdict(status=Status.SIGNALLED, sent=True, phase=phase, reason=reason)
-        if not cut_off and facts.saw == {"status"} and status == -1:
-            return exited(0xFFFFFFFF, phase)  # ssh prints the number as a signed one
+        if not last_message and facts.saw == {"status"} and status == -1:
+            return exited(0xFFFFFFFF, phase)  # ssh prints it as a signed number
         if facts.over_master and not facts.last:
             return lost(facts, _NO_ANSWER)
-        said = words(cut_off) or "closed before an exit status came"
+        why = words(last_message) or "no exit status arrived"
         refused = facts.last.startswith(b"exec request failed")  # clientloop.c: client_status_confirm
         what = "the host refused the command" if refused else "the connection was lost after the command was sent"
-        return lost(facts, f"{what}: {said}")
+        return lost(facts, f"{what}: {why}")
     if status is None and (facts.over_master or "status" in facts.saw):
         return exited(returncode, phase)
     return lost(facts, f"ssh exited with {returncode}, but its log does not show how the command ended")
 
 
 def _over_silent_master(facts: Facts, returncode: int, stderr: bytes) -> Verdict:
-    """Judge a log without a step: over a master, ssh before 8.3 writes nothing more at DEBUG1 (mux.c)."""
+    """Judge a log that shows no step: with a ControlMaster, ssh before 8.3 logs none at DEBUG1 (mux.c)."""
     if returncode < 0 and not facts.asked_master:
-        return not_sent(
-            Status.LOCAL, facts, f"ssh was ended here by {signal_name(returncode)} before the command was sent"
-        )
+        reason = f"ssh was killed on this machine by {signal_name(returncode)} before the command was sent"
+        return not_sent(Status.LOCAL, facts, reason)
     if returncode < 0:
-        return lost(facts, f"ssh was ended here by {signal_name(returncode)} while it used a ControlMaster")
+        reason = f"ssh was killed on this machine by {signal_name(returncode)} while it used a ControlMaster"
+        return lost(facts, reason)
     if returncode == 255 and not facts.asked_master and re.search(_NO_START, stderr):
         return _no_start(returncode, stderr)
     if returncode == 255:

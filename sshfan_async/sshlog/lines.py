@@ -1,4 +1,4 @@
-"""One line of ssh's log → what kind of line it is. The only place that knows ssh's strings.
+"""Parses one line of ssh's log: its kind, the process that wrote it, and its message.
 
 Sources: log.c (do_log, sshlogv), ssh.c (resolve_host), sshconnect.c, sshconnect2.c, kex.c, packet.c
 (sshpkt_vfatal), clientloop.c, channels.c, mux.c of the tags V_8_0_P1 to V_10_5_P1.
@@ -13,35 +13,35 @@ from typing import TypeAlias
 __all__ = ["MESSAGE", "Line", "LogStyle", "read"]
 
 MESSAGE = 1023
-"""Bytes of ssh's longest line, its CR LF included (log.c: MSGBUFSIZ). Host text in a line reaches no further."""
+"""The most bytes of one log message with its CR LF (log.c: MSGBUFSIZ), and so of host text after it begins."""
 
 _TAG = 127
-"""Bytes of a tag, which is cut there (log.c: sshlogv)."""
+"""The most bytes of a tag; ssh cuts longer ones (log.c: sshlogv)."""
 
 
 class LogStyle(StrEnum):
-    """How ssh was told to log."""
+    """The log options that ssh was started with."""
 
     DEBUG1 = "debug1"
-    """`LogLevel=DEBUG1`: any version; lines have no tag."""
+    """`LogLevel=DEBUG1`, for any version. Lines have no tag."""
     LOGVERBOSE = "logverbose"
-    """`LogLevel=ERROR` and LogVerbose patterns: from 8.5 on; every line that we asked for has a tag."""
+    """`LogLevel=ERROR` and LogVerbose patterns, from 8.5 on. Every line that matches a pattern has a tag."""
 
 
 Line: TypeAlias = tuple[str, re.Match[bytes] | None, int, int | None]
-"""A line, taken apart: what kind it is, its match, where its message begins behind level and tag, and the pid.
+"""A parsed line: its kind, its match, the offset of its message after level and tag, and the pid in the tag.
 
-The kind is a group's name in `_STEPS` or `_NOTES`, `"note"` for any other message that is no debug message, or `""`.
-The pid is that of the process that the tag names: from 8.7 on, unless the tag is cut (10.0 on, long program path).
-Plain, for there are 25 of them a host.
+The kind is the name of a group in `_STEPS` or `_NOTES`; `"note"` for any other message without a debug level; else
+`""`. Tags have a pid from 8.7 on, unless they are cut (from 10.0 on, if the program's path is long). A plain tuple,
+because each host has about 25 lines.
 """
 
-# What nearly every line of `LogStyle.LOGVERBOSE` begins with; `_HEAD` takes all others too.
+# The head of nearly every line of `LogStyle.LOGVERBOSE`. `_HEAD` matches the head of any line.
 _TAGGED = re.compile(rb"(debug[123]: )?[\w+-]+\.c:\w+\(\):\d+ \(pid=(\d+)\): ")
 _HEAD = re.compile(rb"(debug[123]: )?([\w.+-]+\.c:\w+\(\):\d+(?=: | \())?")
 _OWNER = re.compile(rb" \((?:bin=.*?, )?pid=(\d+)\): ")
 
-# What ssh tells at a debug level. `told` lines carry the host's text, line breaks included.
+# Messages at a debug level. `host_text`: lines that contain text from the host, even line breaks.
 _STEPS = re.compile(
     rb"""
       (?P<connecting>Connecting\ to\ .*\[(?P<ip>[^\]]*)\]\ port\ (?P<port>\w+)\.$)
@@ -59,18 +59,18 @@ _STEPS = re.compile(
     | (?P<mux_exit>Received\ exit\ status\ from\ master\ (?P<mux_status>-?\d{1,10})$)
     | (?P<mux_asked>auto-mux:\ Trying\ existing\ master|(?:mux_client_\w+:\ )?session\ request\ sent$)
     | (?P<mux_refused>Control\ socket\ "|Stale\ control\ socket\ )
-    | (?P<told>Remote:\ |Authentications\ that\ can\ continue:\ |client_(?:input|request)_|
-               kex_(?:input_)?ext_info|Server\ GSSAPI\ Error:|
-               Sending\ env|channel\ \d+:\ setting\ env\ )
+    | (?P<host_text>Remote:\ |Authentications\ that\ can\ continue:\ |client_(?:input|request)_|
+                    kex_(?:input_)?ext_info|Server\ GSSAPI\ Error:|
+                    Sending\ env|channel\ \d+:\ setting\ env\ )
     """,
     re.VERBOSE | re.DOTALL,
 )
 
-# What ssh tells its user, without a level. `parting` lines carry the host's text, and ssh ends after them.
+# Messages to the user, without a level. `farewell`: lines that contain text from the host; ssh exits after them.
 _NOTES = re.compile(
     rb"""
       (?P<authenticated>Authenticated\ to\ )
-    | (?P<parting>Received\ disconnect\ from\ |Unable\ to\ negotiate\ with\ )
+    | (?P<farewell>Received\ disconnect\ from\ |Unable\ to\ negotiate\ with\ )
     | (?P<refused>channel\ \d+:\ open\ failed:\ )
     | (?P<mux_refused>(?:mux_client_\w+:\ )?session\ request\ failed:\ |Master\ refused\ session\ request:\ |
                       (?:mux\w+:\ )?master\ (?:hello\ exchange|alive\ request)\ failed|Control\ socket\ connect\()
@@ -78,17 +78,17 @@ _NOTES = re.compile(
     | (?P<noise>Transferred:\ |Bytes\ per\ second:\ |\*\*\ |@|Warning:\ |no\ such\ identity:\ |
                 Disconnected\ from\ |ControlSocket\ |Authenticated\ using\ |
                 \S+:\ terminating,\ \d+\ bad\ config|.*\ line\ \d+:\ (?:Unsupported|Deprecated)\ option|$)
-    | (?P<because>No\ \S+\ host\ key\ is\ known\ for\ |
-                  (?:\S+\ host|Host)\ key\ for\ \S+\ (?:has\ changed|was\ revoked)\ and\ |
-                  Protocol\ major\ versions\ differ|Connection\ timed\ out\ during\ banner|
-                  (?:kex_exchange_identification:\ )?banner\ line\ |.*\ line\ \d+:?\ )
+    | (?P<cause>No\ \S+\ host\ key\ is\ known\ for\ |
+                (?:\S+\ host|Host)\ key\ for\ \S+\ (?:has\ changed|was\ revoked)\ and\ |
+                Protocol\ major\ versions\ differ|Connection\ timed\ out\ during\ banner|
+                (?:kex_exchange_identification:\ )?banner\ line\ |.*\ line\ \d+:?\ )
     """,
     re.VERBOSE | re.DOTALL,
 )
 
 
 def read(line: bytes, style: LogStyle) -> Line:
-    """Take apart one line of the log, given without its CR LF."""
+    """Parse one line of the log, given without its CR LF."""
     head = _TAGGED.match(line)
     if head is None or head.end() > _TAG:
         return _read_other(line, style)
@@ -102,7 +102,7 @@ def read(line: bytes, style: LogStyle) -> Line:
 
 
 def _read_other(line: bytes, style: LogStyle) -> Line:
-    """Take apart a line without a tag, or with another one."""
+    """Parse a line without a tag, or with a tag that `_TAGGED` does not match."""
     levelled, tagged, start, pid = _head(line)
     if style is LogStyle.LOGVERBOSE and levelled and not tagged:
         return "", None, start, pid
@@ -116,9 +116,9 @@ def _read_other(line: bytes, style: LogStyle) -> Line:
 
 
 def _head(line: bytes) -> tuple[bool, bool, int, int | None]:
-    """Return whether `line` has a level, whether it has a tag, where the message begins, and the pid."""
+    """Return whether `line` has a level, whether it has a tag, the offset of the message, and the pid."""
     head = _HEAD.match(line)
-    assert head is not None, "every part of it is optional"
+    assert head is not None, "every part of the pattern is optional"
     levelled, start = head[1] is not None, head.end()
     if head[2] is None:
         return levelled, False, start, None

@@ -1,4 +1,4 @@
-"""The state machine over the lines of one ssh's log."""
+"""Follows the log of one ssh: a state machine that reads it line by line."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 __all__ = ["SshLog"]
 
 _LONGEST = 4096
-"""Bytes kept of a line: four times what ssh writes at most."""
+"""The most bytes that are kept of a line: four times the longest line of ssh."""
 
 _KEPT = 400
-"""Bytes kept of a message for the reason."""
+"""The most bytes that are kept of a message, for the reason."""
 
 _NOTHING: frozenset[str] = frozenset()
 
 _NEWS = re.compile(b"Connecting to |Executing proxy |Sending command: |master session id: |read from master failed")
-"""What stands in every line that moves `sent_at` or `peer`, and in others."""
+"""Matches every line that changes `sent_at` or `peer`, and some others."""
 
-_HOSTS_TEXT = frozenset({"told", "refused", "parting"})
-"""Kinds of lines that carry what the host says, line breaks included."""
+_HOST_TEXT = frozenset({"host_text", "refused", "farewell"})
+"""The kinds of lines that contain text from the host, even line breaks."""
 
 
 class SshLog:
-    """One attempt's log: feed it as it comes, ask it at any time, end it once with ssh's return code.
+    """The log of one attempt. Call `feed` for each piece of it, and `end` once when ssh has exited.
 
-    One lives per host in flight. It keeps stamps and at most two of ssh's messages, never the command's text. Of its
-    ten pieces it reads three at once, and those that bring no news together with the next that does, or when asked:
-    that halves what reading them costs.
+    It keeps stamps and at most two of ssh's messages, never the command's text. A piece that changes neither
+    `sent_at` nor `peer` is parsed later: with the next piece that does, or when a property is read. This halves the
+    cost of parsing: a host has about ten pieces, of which three are parsed at once.
     """
 
     __slots__ = (
@@ -51,11 +51,11 @@ class SshLog:
         "_connecting",
         "_doubted",
         "_exit_status",
-        "_foreign",
+        "_farewell",
+        "_host_text",
         "_keyed",
         "_last",
         "_over_master",
-        "_parted",
         "_partial",
         "_peer",
         "_pid",
@@ -72,9 +72,9 @@ class SshLog:
     )
 
     def __init__(self, style: LogStyle, pid: int | None = None, *, real: bool = False) -> None:
-        """`style`: how ssh was told to log. `pid`: the child's. `real`: the program says it is OpenSSH (`ssh -V`).
+        """`style`: the log options. `pid`: the child's. `real`: whether the program says it is OpenSSH (`ssh -V`).
 
-        The pid in the first tag counts more than `pid`: a wrapper around ssh that does not exec has another one.
+        The pid in the first tag replaces `pid`: if the child is a wrapper that does not exec ssh, the pids differ.
         """
         self._style = style
         self._pid = pid
@@ -96,17 +96,19 @@ class SshLog:
         self._saw = _NOTHING
         self._last = b""
         self._why = b""
-        self._foreign = 0
-        self._parted = False
+        self._host_text = 0
+        """How many of the next bytes may be text from the host."""
+        self._farewell = False
+        """Whether that text follows a farewell, after which ssh writes no more."""
         self._doubted = False
         self._unseen = False
         self._unread: list[tuple[bytes, float]] | None = None
         self._unread_size = 0
 
     def feed(self, data: bytes, at: float) -> bool:
-        """Take the next bytes of the log, cut anywhere, read at `at` (monotonic seconds).
+        """Add the next bytes of the log, which may end inside a line, read at `at` (monotonic seconds).
 
-        Return whether `sent_at`, `peer` or `silent` may be another now.
+        Return whether `sent_at`, `peer` or `silent` may have changed.
         """
         if not data:
             return False
@@ -119,36 +121,36 @@ class SshLog:
         self._unread.append((data, at))
         self._unread_size += len(data)
         if news or self._unread_size > _LONGEST:
-            self._read()
+            self._parse_unread()
         return news
 
     @property
     def sent_at(self) -> float | None:
-        """When the command left, as far as the log shows; None before."""
-        self._read()
+        """Monotonic seconds at which ssh sent the command; None if the log does not show it."""
+        self._parse_unread()
         return self._sent
 
     @property
     def silent(self) -> bool:
-        """Whether nothing shows when the command left, as `Stamps.silent` says."""
+        """Whether the log does not show when the command was sent (see `Stamps.silent`)."""
         return self._unseen or (self._at is None and not self._real)
 
     @property
     def authenticated(self) -> bool:
-        """Whether the server let us in."""
-        self._read()
+        """Whether the server has authenticated us."""
+        self._parse_unread()
         return self._authenticated is not None
 
     @property
     def peer(self) -> str | None:
         """What ssh connects to, for pacing: `"IP port P"`, `"jump host NAME"` or `"ProxyCommand PROGRAM"`."""
-        self._read()
+        self._parse_unread()
         return self._peer
 
     @property
     def stamps(self) -> Stamps:
         """The stamps so far."""
-        self._read()
+        self._parse_unread()
         return Stamps(
             connecting=self._connecting,
             connected=self._connected,
@@ -161,17 +163,18 @@ class SshLog:
         )
 
     def phase(self) -> Phase:
-        """Return the phase it is in now."""
+        """Return the current phase."""
         return self.stamps.phase
 
     def end(self, returncode: int, stderr: bytes = b"") -> Verdict:
-        """Say how it ended: `returncode` as asyncio gives it (negative: a signal), `stderr` the child's, or its tail.
+        """Return the verdict. Call it once, when the child has exited and the log is drained.
 
-        Call it when the log is drained. What remains of a cut last line counts as a line.
+        `returncode`: as asyncio returns it, negative for a signal. `stderr`: the child's standard error, or its tail.
+        An incomplete last line counts as a line.
         """
-        self._read()
+        self._parse_unread()
         if self._partial:
-            self._take(self._partial[:_LONGEST], self._at or 0.0)
+            self._parse_line(self._partial[:_LONGEST], self._at or 0.0)
             self._partial = b""
         facts = Facts(
             stamps=self.stamps,
@@ -190,50 +193,49 @@ class SshLog:
         self._unseen = verdict.sent and self._sent is None
         return verdict
 
-    def _read(self) -> None:
-        """Read what has been put off."""
+    def _parse_unread(self) -> None:
         if self._unread is None:
             return
         unread, self._unread, self._unread_size = self._unread, None, 0
         for data, at in unread:
             *lines, rest = (self._partial + data).split(b"\r\n")
             for line in lines:
-                self._take(line[:_LONGEST], at)
+                self._parse_line(line[:_LONGEST], at)
             if len(rest) > _LONGEST:
                 rest = rest[:_LONGEST] + (b"\r" if rest.endswith(b"\r") else b"")
             self._partial = rest
 
-    def _take(self, raw: bytes, at: float) -> None:
+    def _parse_line(self, raw: bytes, at: float) -> None:
         kind, match, start, pid = read(raw, self._style)
         doubtful = False
-        if self._foreign > 0:
+        if self._host_text > 0:
             doubtful = pid is None or pid != self._pid
-            self._foreign = max(self._foreign - len(raw) - 2, 0)
-            if doubtful and (self._parted or (pid is not None and self._pid is not None)):
+            self._host_text = max(self._host_text - len(raw) - 2, 0)
+            if doubtful and (self._farewell or (pid is not None and self._pid is not None)):
                 return
         if not doubtful and pid is not None:
             self._pid = pid
-        self._exit_status = None  # "Exit status" is the last line that ssh writes: an earlier one is not ssh's
+        self._exit_status = None  # ssh writes "Exit status" in its last line only
         if kind == "":
             return
-        if kind in _HOSTS_TEXT:
-            self._foreign = max(self._foreign, MESSAGE - len(raw) - 2)
-            self._parted = kind == "parting" and not doubtful
-        if not doubtful or self._follows(kind):
-            self._learn(kind, match, raw[start:], at, doubtful)
+        if kind in _HOST_TEXT:
+            self._host_text = max(self._host_text, MESSAGE - len(raw) - 2)
+            self._farewell = kind == "farewell" and not doubtful
+        if not doubtful or self._is_plausible(kind):
+            self._apply(kind, match, raw[start:], at, doubtful)
 
-    def _follows(self, kind: str) -> bool:
-        """Whether a line that may be the host's text can be ssh's, by the order of things."""
+    def _is_plausible(self, kind: str) -> bool:
+        """Whether ssh can write a line of `kind` now, given the steps so far. For lines that may be host text."""
         if kind in ("connecting", "proxy", "connected", "version", "banner"):
             return False
         if kind in ("sent", "accepted", "remote_end") or kind.startswith("mux_"):
             return self._authenticated is not None
         return kind != "authenticated" or self._keyed is not None
 
-    def _learn(self, kind: str, found: Match[bytes] | None, text: bytes, at: float, doubtful: bool) -> None:
+    def _apply(self, kind: str, found: Match[bytes] | None, text: bytes, at: float, doubtful: bool) -> None:
         match kind:
             case "connecting" | "proxy":
-                self._dial(kind, found, at)
+                self._connect(kind, found, at)
             case "connected" | "version":
                 if self._connected is None:
                     self._connected = at
@@ -267,12 +269,12 @@ class SshLog:
                 assert found is not None
                 if not self._why and found["said"]:
                     self._why = b"the host said: " + found["said"][:_KEPT]
-            case "because":
+            case "cause":
                 self._why = self._last = text[:_KEPT]
-            case "refused" | "parting" | "note":
+            case "refused" | "farewell" | "note":
                 self._last = text[:_KEPT]
 
-    def _dial(self, kind: str, found: Match[bytes] | None, at: float) -> None:
+    def _connect(self, kind: str, found: Match[bytes] | None, at: float) -> None:
         assert found is not None
         self._asked_master, self._why = False, b""
         self._proxied = kind == "proxy"
@@ -302,9 +304,9 @@ class SshLog:
 
 
 def _proxy(command: bytes) -> str:
-    """Name a proxy without its arguments, which may hold secrets: the last hop of `ssh -W`, else the program.
+    """Return a name for a proxy: the jump host in `ssh -W`, else the program without its arguments.
 
-    ssh.c builds ProxyJump's command as `exec SSH [options] -W '[HOST]:PORT' JUMP`.
+    The arguments may contain secrets. ssh.c builds ProxyJump's command as `exec SSH [options] -W '[HOST]:PORT' JUMP`.
     """
     arguments = command[:_KEPT].split()
     if b"-W" in arguments[:-2] or (len(arguments) > 2 and len(arguments[-2]) > 2 and arguments[-2].startswith(b"-W")):

@@ -1,4 +1,4 @@
-"""What the log of a connection says of the server: which software it runs, and whom we log in as."""
+"""Reads from the log of a ControlMaster whether the server can send signals to a command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BEGINNING = 16 * 1024
 
 
 class MasterLog(SshLog):
-    """The log of an ssh master, which also says whether the server signals a command on request."""
+    """The log of a ControlMaster. Its beginning names the server's software and the user."""
 
     __slots__ = ("_beginning",)
 
@@ -27,13 +27,13 @@ class MasterLog(SshLog):
         self._beginning = b""
 
     def feed(self, data: bytes, at: float) -> bool:
-        """As `SshLog.feed`; keeps the log up to the authentication."""
+        """Do what `SshLog.feed` does, and keep the log up to the authentication."""
         if not self.authenticated:
             self._beginning = (self._beginning + data)[:_BEGINNING]
         return super().feed(data, at)
 
     def takes_signals(self) -> bool:
-        """Whether sshd signals a session's process group: since 7.9, and for root since 9.8 (session.c)."""
+        """Return whether sshd signals a session's process group: from 7.9 on, for root from 9.8 on (session.c)."""
         software = _SOFTWARE.search(self._beginning)
         if software is None:
             return False

@@ -1,4 +1,4 @@
-"""When each thing was logged, and the phases' seconds that follow from it."""
+"""The times at which ssh logged each step, and the phases that follow from them."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ __all__ = ["Stamps", "phases"]
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
-    """Monotonic seconds at which ssh logged each step; None for what it did not log."""
+    """Monotonic seconds at which ssh logged each step; None for a step that it did not log."""
 
     connecting: float | None = None
-    """The lookup is done: ssh dials the host, or starts its proxy."""
+    """The name is resolved, and ssh connects to the host or starts its proxy."""
     connected: float | None = None
-    """The connection stands; behind a proxy: the server's version line came."""
+    """The connection is established. Through a proxy: the server's version line arrived."""
     keyed: float | None = None
     """The first key exchange is done."""
     authenticated: float | None = None
     sent: float | None = None
-    """The command left; over a ControlMaster: the master opened the session."""
+    """ssh sent the command. Over a ControlMaster: the master opened the session."""
     accepted: float | None = None
-    """The server took the command (not logged at DEBUG1)."""
+    """The server accepted the command (not logged at DEBUG1)."""
     remote_end: float | None = None
-    """The remote command's exit status or signal arrived."""
+    """The exit status or signal of the remote command arrived."""
     silent: bool = False
-    """Nothing shows when the command left, and it counts as sent at its launch: the program is not known to be
-    OpenSSH and wrote no log; or, once it has ended, the log allows no stronger claim (`Verdict.sent`)."""
+    """Whether the log does not show when the command was sent, so that it counts as sent at the launch. This is so if
+    the program is not known to be OpenSSH and writes no log, or if it has ended and its command may have been sent
+    (`Verdict.sent`)."""
 
     @property
     def phase(self) -> Phase:
-        """The phase that began with the last of these stamps."""
+        """The phase that began with the last step."""
         if self.silent:
             return Phase.RUN
         began = Phase.RESOLVE
@@ -61,11 +62,11 @@ _NEXT = {
 
 
 def phases(stamps: Stamps, launched: float, ended: float, queued: float) -> Phases:
-    """Split the time from `launched` to `ended` (monotonic seconds) into phases; `queued` is passed on.
+    """Split the time from `launched` to `ended` (monotonic seconds) into phases; add `queued` (seconds).
 
-    The parts sum up to the whole. A step that was not logged leaves its phase None and its time to the next
-    phase that has an end; the phase it all ended in gets the rest. Over a ControlMaster nothing is connected:
-    ssh's own start, from launch to sent, is `resolve`. Without any log all is `run`.
+    The phases add up to the whole time. If a step was not logged, its phase is None, and the next phase with an end
+    includes its time. The last phase gets the remaining time. Over a ControlMaster, the time from launch to sent is
+    `resolve`. Without a log, all of it is `run`.
     """
     if stamps.silent:
         return Phases(queued=queued, run=max(ended - launched, 0.0))

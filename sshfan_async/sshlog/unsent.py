@@ -1,4 +1,4 @@
-"""A log that shows no sent command -> why it was not sent, and whether the cause can pass."""
+"""Decides the verdict if the log shows no sent command: why it was not sent, and whether the cause can pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["unsent"]
 
-# The patterns are compiled at their first use: only failures need them, and at import they would take 4 ms.
+# The patterns are compiled on first use: only failures need them, and at import they would take 4 ms.
 
 _UNRESOLVED = rb"\S+: Could not resolve host"  # ssh.c: resolve_host, resolve_canonicalize
 _EXHAUSTED = (
@@ -37,28 +37,28 @@ _BUSY = rb"the host said: (?:Exceeded MaxStartups|Not allowed at this time)"  # 
 
 
 def unsent(facts: Facts, returncode: int, stderr: bytes) -> Verdict:
-    """Give the verdict on an attempt whose log shows no sent command."""
+    """Return the verdict on an attempt whose log shows no sent command."""
     stamps, last = facts.stamps, facts.last
     killed = re.match(KILLED, last)
     if returncode < 0 or killed:
         by = signal_name(-int(killed[1]) if killed else returncode)
-        return not_sent(Status.LOCAL, facts, f"ssh was ended here by {by} before the command was sent")
+        return not_sent(Status.LOCAL, facts, f"ssh was killed on this machine by {by} before the command was sent")
     if returncode != 255:
         return lost(facts, f"ssh exited with {returncode}, but its log does not show that the command was sent")
     if re.match(_UNRESOLVED, last):
-        return not_sent(Status.UNRESOLVED, facts, _said(facts))
+        return not_sent(Status.UNRESOLVED, facts, _reason(facts))
     if stamps.connected is None and re.match(_EXHAUSTED, last):
-        return not_sent(Status.LOCAL, facts, _said(facts), transient=True)
+        return not_sent(Status.LOCAL, facts, _reason(facts), transient=True)
     if stamps.connecting is None:
-        return not_sent(Status.LOCAL, facts, _said(facts))
+        return not_sent(Status.LOCAL, facts, _reason(facts))
     if stamps.connected is None:
-        return _behind_proxy(facts, stderr) if facts.proxied else not_sent(Status.UNREACHABLE, facts, _said(facts))
+        return _behind_proxy(facts, stderr) if facts.proxied else not_sent(Status.UNREACHABLE, facts, _reason(facts))
     if stamps.keyed is None and re.match(_HOST_KEY, last):
         hint = "" if facts.why else " Is its key in known_hosts?"
-        return not_sent(Status.HOST_KEY, facts, _said(facts) + hint)
+        return not_sent(Status.HOST_KEY, facts, _reason(facts) + hint)
     if stamps.keyed is not None and stamps.authenticated is None and not facts.doubted and re.match(_DENIED, last):
-        return not_sent(Status.AUTH, facts, _said(facts))
-    return not_sent(Status.DROPPED, facts, _said(facts), transient=_can_pass(facts))
+        return not_sent(Status.AUTH, facts, _reason(facts))
+    return not_sent(Status.DROPPED, facts, _reason(facts), transient=_can_pass(facts))
 
 
 def _can_pass(facts: Facts) -> bool:
@@ -69,7 +69,7 @@ def _can_pass(facts: Facts) -> bool:
     return re.match(_PASSING, facts.last) is not None
 
 
-def _said(facts: Facts) -> str:
+def _reason(facts: Facts) -> str:
     last, why = words(facts.last), words(facts.why)
     if not last and facts.stamps.authenticated is not None:
         last = "the connection was closed before the command was sent"
@@ -78,8 +78,8 @@ def _said(facts: Facts) -> str:
     return f"{last} ({why})" if why and why not in last else last
 
 
-# What a jump host's ssh says on stderr (its LogLevel is the user's): the first of these lines is the cause, the
-# later ones its consequences. `dropped`: the jump host closed on us, which can pass.
+# Messages of a jump host's ssh on stderr (its LogLevel is the user's). The first of these lines is the cause; the
+# others are its consequences. `dropped`: the jump host closed the connection, which can pass.
 _JUMP = rb"""(?mx)^(?:
       (?P<dropped>
         Connection\ (?:closed|reset)\ by\ \S+\ port\ \d+ | Connection\ to\ \S+\ port\ \d+\ timed\ out
@@ -95,16 +95,16 @@ _JUMP = rb"""(?mx)^(?:
 
 
 def _behind_proxy(facts: Facts, stderr: bytes) -> Verdict:
-    """Judge a proxy that gave no server's version line."""
+    """Return the verdict if no version line of the server came through the proxy."""
     peer = facts.peer or "the proxy"
-    told = re.search(_JUMP, stderr)
-    if told is not None:
-        line = stderr[told.start() :].splitlines()[0]
-        dropped = told["dropped"] is not None
+    found = re.search(_JUMP, stderr)
+    if found is not None:
+        line = stderr[found.start() :].splitlines()[0]
+        dropped = found["dropped"] is not None
         status = Status.DROPPED if dropped else Status.UNREACHABLE
         return not_sent(status, facts, f"{peer}: {words(line)}", transient=dropped)
-    said = words(last_line(stderr))
-    if facts.why or (peer.startswith("jump host ") and not said):
-        # The jump host's ssh says why it fails; where it says nothing, the host behind it closed on us.
-        return not_sent(Status.DROPPED, facts, f"{_said(facts)} (via {peer})", transient=_can_pass(facts))
-    return not_sent(Status.UNREACHABLE, facts, f"{peer}: {said or _said(facts)}")
+    message = words(last_line(stderr))
+    if facts.why or (peer.startswith("jump host ") and not message):
+        # If the jump host's ssh fails, it says why. Without a message, the host behind it closed the connection.
+        return not_sent(Status.DROPPED, facts, f"{_reason(facts)} (via {peer})", transient=_can_pass(facts))
+    return not_sent(Status.UNREACHABLE, facts, f"{peer}: {message or _reason(facts)}")

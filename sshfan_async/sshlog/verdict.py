@@ -1,4 +1,4 @@
-"""The verdict on one attempt, the facts that it rests on, and the makers of the common ones."""
+"""The verdict on one attempt, and the facts that it is based on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["KILLED", "Facts", "Verdict", "exited", "lost", "not_sent", "shortened"]
 
 _LONGEST = 300
-"""Characters of a reason."""
+"""The most characters of a reason."""
 
 KILLED = rb"Killed by signal (\d+)\.$"
 """ssh's last line if a signal ends it (clientloop.c: client_loop)."""
@@ -21,25 +21,25 @@ KILLED = rb"Killed by signal (\d+)\.$"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """How one attempt ended, as ssh's log, its return code and its stderr agree."""
+    """How one attempt ended, according to ssh's log, its return code and its stderr."""
 
     status: Status
     sent: bool
     """Whether the command can have reached the host."""
     exit_code: int | None = None
-    """The remote command's own exit code, where one came."""
+    """The exit code of the remote command; None if none arrived."""
     phase: Phase
-    """The phase it ended in."""
+    """The phase in which it ended."""
     reason: str = ""
-    """One line, control characters escaped."""
+    """One line. Control characters are escaped."""
     transient: bool = False
-    """Not sent, and the cause can pass: a connection dropped by a busy host or jump host, or too few
-    processes or descriptors here. Worth another try, later."""
+    """Whether the command was not sent and a retry can help: a busy host or jump host dropped the connection, or
+    this machine was short of processes or descriptors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What `SshLog` gathered."""
+    """What `SshLog` has found in the log."""
 
     stamps: Stamps
     logged: bool
@@ -49,25 +49,25 @@ class Facts:
     """A ControlMaster was asked for a session, and the log shows no answer."""
     over_master: bool
     exit_status: int | None
-    """ssh's last word on the exit status, if that was the log's last line; -1: none came."""
+    """The exit status that ssh logged in its last line, -1 if it received none; None if the last line is another."""
     saw: frozenset[str]
-    """`"status"`, `"signal"`: what the server sent at the command's end."""
+    """What the server sent when the command ended: `"status"`, `"signal"`."""
     last: bytes
-    """ssh's last message to its user since the last step forward."""
+    """ssh's last message to its user since the last step."""
     why: bytes
-    """An earlier message that explains the last one."""
+    """An earlier message that explains `last`."""
     doubted: bool
-    """The key exchange may be no more than the host's text."""
+    """The line that shows the key exchange may be text from the host."""
 
 
 def lost(facts: Facts, reason: str) -> Verdict:
-    """The command was sent, and nothing proves how it ended."""
+    """Return the verdict on a command that was sent, if nothing proves how it ended."""
     phase = facts.stamps.phase if facts.stamps.sent is not None else Phase.RUN
     return Verdict(status=Status.LOST, sent=True, phase=phase, reason=shortened(reason))
 
 
 def exited(code: int, phase: Phase) -> Verdict:
-    """The command exited with `code`."""
+    """Return the verdict on a command that exited with `code`."""
     if code == 0:
         return Verdict(status=Status.OK, sent=True, exit_code=0, phase=phase)
     reason = f"the command exited with {code}"
@@ -75,10 +75,10 @@ def exited(code: int, phase: Phase) -> Verdict:
 
 
 def not_sent(status: Status, facts: Facts, reason: str, *, transient: bool = False) -> Verdict:
-    """The command was not sent."""
+    """Return the verdict on a command that was not sent."""
     return Verdict(status=status, sent=False, phase=facts.stamps.phase, reason=shortened(reason), transient=transient)
 
 
 def shortened(reason: str) -> str:
-    """Return `reason` cut to the length that a reason may have."""
+    """Return `reason`, cut if it is too long."""
     return reason if len(reason) <= _LONGEST else reason[: _LONGEST - 1] + "…"

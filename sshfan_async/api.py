@@ -1,4 +1,4 @@
-"""The async front door: `fan_out`, `stream` and `events`."""
+"""The async functions of the public API: `fan_out`, `stream` and `events`."""
 
 from __future__ import annotations
 
@@ -45,30 +45,36 @@ async def fan_out(
 ) -> Report:
     """Run `command` on all `hosts` and return a report with exactly one outcome for each.
 
-    What happens to a host never raises: it is that host's outcome. When the calling task is cancelled, all children
-    are ended and reaped before the cancellation goes on.
+    A host that fails raises nothing: the failure is that host's outcome. If the calling task is cancelled, all child
+    processes are ended and reaped before the cancellation continues.
 
     Args:
-        hosts: a literal name (`"web1"`, `"ops@web1:2222"`), a `Target`, or an iterable of them. A node set such as
-            `web[1-20]` must be expanded with `nodes()`.
-        command: text for the remote shell as it is, or a sequence of arguments that is quoted for it.
-        user: the remote user of those targets that name none.
-        fanout: how many targets are in flight at once, None for all; or a limiter that several runs share. It is
-            lowered, and a warning logged, where the limit on open files leaves no room.
-        timeout: seconds from the moment the command is sent to its end, per attempt.
-        connect_timeout: seconds from an attempt's launch until the command is sent.
-        deadline: seconds for the whole run.
-        kill_after: seconds between TERM and KILL when a child is ended.
-        retries: how often a target is tried again whose command was provably not sent, where the cause can pass.
-        stdin: what each host gets on its standard input; nothing by default. A file is read from its position on.
-        on_stop: what happens to the remote command when our side stops waiting for it.
-        max_output: bytes kept of each of a host's two outputs.
-        ssh: the program, configuration file and options to use.
+        hosts: a host name (`"web1"`, `"ops@web1:2222"`), a `Target`, or an iterable of them. Names are not expanded:
+            use `nodes()` for a node set such as `web[1-20]`.
+        command: text, which the remote shell gets unchanged, or a sequence of arguments, which are quoted for it.
+        user: the remote user for targets that name none; None leaves it to ssh.
+        fanout: the most targets in flight at once, None for all, or an `anyio.CapacityLimiter` that several runs
+            share. If the limit on open files (`ulimit -n`) is too low for the number, a lower one is used, and a
+            warning is logged.
+        timeout: seconds for the command on one host, from when it is sent until it ends; None for no limit.
+        connect_timeout: seconds for one attempt, from the launch of ssh until the command is sent; None for no limit.
+        deadline: seconds for the whole run; None for no limit.
+        kill_after: seconds between TERM and KILL, when ssh or the remote command is ended.
+        retries: the most further attempts per target. An attempt is repeated only if the command was provably not
+            sent and the failure can be temporary.
+        stdin: the standard input of the command on each host: bytes, text (sent as UTF-8), or a binary file, read
+            from its current position to its end. None for empty input.
+        on_stop: what happens to the remote command on a timeout, on the deadline or on cancellation. `"kill"` ends
+            it. `"always"` also ends it if the connection is lost or this process dies. `"leave"` lets it run, and
+            sends it byte for byte.
+        max_output: bytes to keep of a host's stdout, and as many of its stderr; None for all. What exceeds them is
+            read, counted and discarded.
+        ssh: the ssh program, configuration file and options.
 
     Raises:
-        InvalidTarget: a host, or `user`, cannot be used. Nothing has been started.
+        InvalidTarget: a host or `user` cannot be used. Nothing has been started.
         InvalidSetting: another argument cannot be used. Nothing has been started.
-        RuntimeError: the caller does not run on asyncio.
+        RuntimeError: no asyncio event loop is running.
 
     """
     run = checked_run(
@@ -82,10 +88,10 @@ async def fan_out(
 
 
 async def _load_engine() -> None:
-    """Load what runs a run: when it is first needed, and not on the loop, since that takes 60 ms.
+    """Import the engine on first use, in a thread: the import takes 60 ms, too long for the event loop.
 
     Raises:
-        RuntimeError: no loop of asyncio runs here.
+        RuntimeError: no asyncio event loop is running.
 
     """
     import asyncio
@@ -101,51 +107,52 @@ async def _load_engine() -> None:
 def stream(
     hosts: Hosts, command: Command, **options: Unpack[RunOptions]
 ) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
-    """Run `command` on all `hosts` and give each outcome as soon as it is there.
+    """Run `command` on all `hosts` and yield each outcome when its host has ended.
 
         async with stream(hosts, "uptime") as outcomes:
             async for outcome in outcomes:
                 ...
 
-    Leaving the block early ends the hosts that still run. A slow consumer holds nobody back. The arguments, and what
-    is raised, are those of `fan_out`.
+    Leaving the block early ends the hosts that are still running. A slow consumer does not slow the hosts down. The
+    arguments and the errors raised are those of `fan_out`.
     """
     check_names("stream", options, RunOptions)
     run = checked_run(hosts, command, **options)
-    return _outcomes(run)
+    return _stream_outcomes(run)
 
 
 @asynccontextmanager
-async def _outcomes(run: Run) -> AsyncIterator[AsyncIterator[Outcome]]:
+async def _stream_outcomes(run: Run) -> AsyncIterator[AsyncIterator[Outcome]]:
     await _load_engine()
-    from sshfan_async.engine.results import outcomes
+    from sshfan_async.engine.results import stream_outcomes
 
-    async with outcomes(run) as delivered:
-        yield delivered
+    async with stream_outcomes(run) as outcomes:
+        yield outcomes
 
 
 def events(
     hosts: Hosts, command: Command, **options: Unpack[RunOptions]
 ) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-    """Run `command` on all `hosts` and give what happens as it happens: `HostStarted`, `HostPhase`, `HostOutput`.
+    """Run `command` on all `hosts` and yield events: `HostStarted`, `HostPhase`, `HostOutput`, `HostFinished`.
 
-        async with events(hosts, "make") as happenings:
-            async for event in happenings:
+        async with events(hosts, "make") as received:
+            async for event in received:
                 ...
 
-    `HostFinished`, with the outcome, is the last event about a host. A slow consumer holds the hosts' output back;
-    `timeout` and `deadline` stand still meanwhile. The outcomes keep the output too: `max_output=0` spares that.
-    Leaving the block early ends the hosts that still run. The arguments, and what is raised, are those of `fan_out`.
+    `HostFinished` is the last event of a host and has its outcome. If the consumer is slow, the hosts' output is
+    paused, and `timeout` and `deadline` are paused with it. The outcomes keep the output too, unless `max_output=0`.
+    Leaving the block early ends the hosts that are still running. The arguments and the errors raised are those of
+    `fan_out`.
     """
     check_names("events", options, RunOptions)
     run = checked_run(hosts, command, **options)
-    return _happenings(run)
+    return _stream_events(run)
 
 
 @asynccontextmanager
-async def _happenings(run: Run) -> AsyncIterator[AsyncIterator[Event]]:
+async def _stream_events(run: Run) -> AsyncIterator[AsyncIterator[Event]]:
     await _load_engine()
-    from sshfan_async.engine.results import happenings
+    from sshfan_async.engine.results import stream_events
 
-    async with happenings(run) as delivered:
-        yield delivered
+    async with stream_events(run) as events:
+        yield events

@@ -1,1 +1,1 @@
-"""One run: many targets -> one outcome each. Private: use the functions of `sshfan_async`."""
+"""Run one command on many targets, with one outcome each. Private: use the functions of `sshfan_async`."""

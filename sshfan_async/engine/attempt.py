@@ -1,4 +1,4 @@
-"""One launch of one target, under its clocks, to a record of how it ended."""
+"""Run ssh once for one target, enforce the clocks, and record how it ended."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = ["Attempt"]
 
 
 class Attempt:
-    """A launch under way. `run` sees it to its end; `stop` ends it early.
+    """One attempt at one target. `run` launches ssh and waits for its exit; `stop` ends it early.
 
     A clock or `stop` cancels the wait for the exit; the first one wins. Spawning and termination are never
     interrupted.
@@ -59,7 +59,7 @@ class Attempt:
     )
 
     def __init__(self, context: RunContext, enqueued_at: float, listener: Listener) -> None:
-        """`enqueued_at`: monotonic seconds from which the target has waited."""
+        """`enqueued_at`: when the target was queued, in monotonic seconds."""
         self.ssh_log = SshLog(context.client.log_style, real=context.client.version is not None)
         self._context = context
         self._enqueued_at = enqueued_at
@@ -74,9 +74,9 @@ class Attempt:
         self._child: Child
 
     async def run(self, target: Target) -> Ended | None:
-        """Launch `target`'s ssh, wait for its exit, and return how it ended: failures and cancellations too.
+        """Launch ssh for `target`, wait for its exit, and return how it ended.
 
-        Return None if it was stopped before the launch.
+        Failures and cancellations are returned too, not raised. Return None if it was stopped before the launch.
         """
         try:
             async with self._context.gate:
@@ -97,7 +97,7 @@ class Attempt:
         self._waiter = asyncio.current_task()
         try:
             if self._cause is None:
-                child.finish(await child.exited())  # not `wait`: its coroutine is one more object for each host
+                child.finish(await child.exited())  # `wait` would cost one more coroutine for each host
         except asyncio.CancelledError:
             if self._cause is None:
                 self._cause = "stop"
@@ -108,7 +108,7 @@ class Attempt:
             if self._timer is not None:
                 self._timer.cancel()
         if flow.followed:
-            # From now on output goes to the outcome alone: a consumer may be far behind, or gone.
+            # From here on, output goes only to the outcome: the consumer may be far behind, or gone.
             flow.remove(self)
             self._is_ending = True
             child.resume()
@@ -119,21 +119,21 @@ class Attempt:
                 return self._conclude(started_at, stopped_at, self._stopped(stopped_at, phase))
         assert child.ended_at is not None
         assert child.returncode is not None
-        self._cause = None  # the child exited before anything was done to it
+        self._cause = None  # the child exited before it was signalled
         verdict = self.ssh_log.end(child.returncode, child.preamble + stderr_tail(child.stderr.value()))
         return self._conclude(started_at, child.ended_at, with_wrapper_note(verdict, child.reports))
 
     def stop(self) -> None:
-        """End it as `cancelled`, unless it has ended already."""
+        """End the attempt as `cancelled`, unless it has ended already."""
         self._interrupt("stop")
 
     def pause(self) -> None:
-        """Stop reading output. Every clock but `connect_timeout` stands still."""
+        """Stop reading output, and stop all clocks except `connect_timeout`."""
         self._child.pause()
         self._arm()
 
     def resume(self, paused_since: float) -> None:
-        """Read output again, and let the clock run."""
+        """Read output again, and restart the clocks."""
         sent_at = self.ssh_log.sent_at
         if sent_at is not None:
             self._paused_for += time.monotonic() - max(paused_since, sent_at)
@@ -141,18 +141,18 @@ class Attempt:
         self._arm()
 
     def progressed(self, ssh_log: SshLog) -> None:
-        """The child's log has moved on."""
+        """React to new lines in ssh's log: when the command was sent, arm the next clock."""
         if self._sent_at() != self._armed_for:
             self._arm()
         self._listener.progressed(ssh_log)
 
     @property
     def follows(self) -> bool:
-        """Whether the run's consumer takes phases and output as they come."""
+        """Whether a consumer receives phases and output during the run."""
         return self._context.flow.followed and not self._is_ending
 
     def wrote(self, stream: Stream, data: bytes) -> None:
-        """The command has written `data`."""
+        """Pass on output of the command, unless it is being ended."""
         if self.follows:
             self._listener.wrote(stream, data)
 
@@ -199,7 +199,7 @@ class Attempt:
             self._timer = asyncio.get_running_loop().call_at(at, self._expire)
 
     def _sent_at(self) -> float | None:
-        """Return when the command left. A program that is not OpenSSH's and writes no log counts from its launch."""
+        """Return when the command was sent, in monotonic seconds; the launch, if the program writes no ssh log."""
         return self._child.launched_at if self.ssh_log.silent else self.ssh_log.sent_at
 
     def _expire(self) -> None:
@@ -217,7 +217,7 @@ class Attempt:
         child = self._child
         assert self._cause is not None
         assert child.returncode is not None
-        # Over a ControlMaster the command may have gone out before the log said so.
+        # With a ControlMaster, the command may be sent before the log says so.
         sent = self.ssh_log.end(child.returncode, child.preamble).sent
         after = stopped_at - child.launched_at
         return stopped(self._cause, self._context.run.clocks, after=after, phase=phase, sent=sent)
@@ -225,7 +225,7 @@ class Attempt:
     def _conclude(self, started_at: float, ended_at: float, verdict: Verdict) -> Ended:
         child, ssh_log = self._child, self.ssh_log
         if not verdict.sent:
-            # No command ran, so stderr holds ssh's own messages: the reason has them.
+            # No command ran, so stderr holds only ssh's own messages, which the reason repeats.
             child.stdout.clear()
             child.stderr.clear()
         queued = child.launched_at - self._enqueued_at

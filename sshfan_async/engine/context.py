@@ -26,7 +26,7 @@ __all__ = ["RunContext"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """Made by the supervisor, which closes what it holds at the end of the run."""
+    """Built by the supervisor, which closes the resources in it at the end of the run."""
 
     run: Run
     emit: Callable[[Event], None]
@@ -37,16 +37,16 @@ class RunContext:
 
     client: Client
     executable: str
-    """The path of ssh; `argv` begins with its name, which ssh repeats in each line of its log."""
+    """The path of ssh. `argv[0]` is its name, which ssh repeats in each line of its log."""
     common_argv: tuple[str, ...]
     command: str
-    """What the login shell gets: the run's command, or its wrapper."""
+    """The text for the remote login shell: the run's command, wrapped or not."""
     secret: str | None
-    """The watchdog's; None if the command is sent as it is."""
+    """The secret of the watchdog; None if the command is not wrapped."""
     environment: Mapping[bytes, bytes] | None
 
     null: int
-    """A descriptor of the null device. Opening one for each child takes 4 % of what a child costs us."""
+    """A shared descriptor of the null device: to open one for each child is 4 % of the cost of a child."""
     source: Source | None
     gate: SpawnGate
     log_pipes: LogPipes

@@ -1,9 +1,9 @@
-"""How an attempt ended, in words: every ending, of a child and of a fleet's command, is worded here.
+"""The record of how an attempt or a fleet's command ended, and the texts of the reasons.
 
-Verdict (ssh's log or a fleet's channel says how it ended)
--> stopped(), never_started(), not_started(), ...   endings that ssh does not know of
--> concluded()                                      what could not be kept or sent makes it `local`
--> Ended -> Ended.outcome()                         the one place where an attempt becomes an `Outcome`
+Verdict (from ssh's log, or from a fleet's channel)
+-> stopped(), never_started(), not_started(), ...   endings that ssh does not know about
+-> concluded()                                      `local` if output could not be kept or input could not be read
+-> Ended -> Ended.outcome()                         every `Outcome` is made here
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 Cause: TypeAlias = "Clock | Literal['stop']"
-"""Why we ended an attempt: the clock that fired, or a request to stop."""
+"""Why we ended an attempt: the clock that fired, or `"stop"` for a request to stop."""
 
 _SCARCE = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Temporary shortages, worth a retry."""
@@ -53,12 +53,12 @@ _SCARCE = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _RAN = frozenset({Status.OK, Status.FAILED, Status.SIGNALLED})
 
 _TAIL = 8 * 1024
-"""Bytes at the end of standard error that are searched for ssh's own messages."""
+"""Bytes at the end of stderr that are searched for ssh's own messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """One attempt, ended."""
+    """How one attempt ended."""
 
     verdict: Verdict
     phases: Phases
@@ -68,14 +68,14 @@ class Ended:
     signal: str | None = None
     """The signal that ended the remote command, if its name is known."""
     peer: str | None = None
-    """What it connected to, if ssh's log says so."""
+    """The address or jump host that it connected to, if ssh's log says so."""
     stdout: bytes | Spilled = b""
     stderr: bytes | Spilled = b""
     stdout_dropped: int = 0
     stderr_dropped: int = 0
 
     def outcome(self, target: Target, host: str, attempts: int) -> Outcome:
-        """Return the outcome of `target`, named `host` by the caller, if this was its last attempt."""
+        """Return the outcome of `target`, which the caller named `host`. This was its last attempt."""
         verdict = self.verdict
         return Outcome(
             target=target,
@@ -111,9 +111,9 @@ def concluded(
     signal: str | None = None,
     peer: str | None = None,
 ) -> Ended:
-    """Return the end of an attempt that has begun.
+    """Return the record of an attempt that was launched.
 
-    Output that could not be kept, or input that could not be read, makes it `local`, however the command ended.
+    If output could not be kept, or input could not be read, the status is `local`, however the command ended.
     """
     kept, kept_stderr = stdout.value(), stderr.value()
     failure = stdout.failure or stderr.failure
@@ -141,7 +141,7 @@ def concluded(
 
 
 def never_started(clock: Clock | None) -> Verdict:
-    """Return the verdict on a target whose turn never came: `clock` ended the run, or None for a request to stop."""
+    """Return the verdict on a target that was not launched: `clock` ended the run, or None for a request to stop."""
     why = "the run was stopped" if clock is None else "the run's deadline passed"
     reason = f"never started: {why} before this host's turn"
     return Verdict(status=Status.NOT_RUN, sent=False, phase=Phase.QUEUED, reason=reason)
@@ -161,7 +161,7 @@ def not_started(error: OSError, ssh: Ssh) -> Verdict:
 def _why_not_started(error: OSError, ssh: Ssh) -> str:
     program = os.fspath(ssh.program)
     if shutil.which(program) is None:
-        why = "no such program: install the OpenSSH client (Debian: openssh-client), or name it with program="
+        why = "no such program: install the OpenSSH client (Debian: openssh-client), or give its path as program="
     else:
         why = error.strerror or str(error)
     return f"cannot start {program!r}: {why}"
@@ -174,7 +174,7 @@ def input_unreadable(error: OSError) -> Verdict:
 
 
 def refused_session(reason: str) -> Verdict:
-    """Return the verdict on a command for which the host opens no session."""
+    """Return the verdict on a command for which the host refused a session."""
     why = f"the host opens no session: {reason}"
     return Verdict(status=Status.DROPPED, sent=False, phase=Phase.QUEUED, reason=why)
 
@@ -183,7 +183,7 @@ def refused_session(reason: str) -> Verdict:
 
 
 def stopped(cause: Cause, clocks: Clocks, *, after: float, phase: Phase, sent: bool, note: str = "") -> Verdict:
-    """Return the verdict on an attempt that we ended, `after` seconds, in `phase`; `note` is added to the reason."""
+    """Return the verdict on an attempt that we ended after `after` seconds, in `phase`. `note` ends the reason."""
     if cause == "connect_timeout" or cause == "timeout":
         status, reason = Status.TIMED_OUT, f"timed out after {getattr(clocks, cause):.1f} s in {phase}"
     elif cause == "deadline":
@@ -203,19 +203,22 @@ def connection_lost(reason: str, *, sent: bool) -> Verdict:
 
 
 def failed_here(verdict: Verdict, why: str) -> Verdict:
-    """Return `verdict` with something that failed on this machine, whatever became of the command."""
-    return replace(_noted(verdict, why, first=True), status=Status.LOCAL)
+    """Return `verdict` as `local`: something failed on this machine, and `why` is put before the reason."""
+    return replace(_with_note(verdict, why, first=True), status=Status.LOCAL)
 
 
 def with_wrapper_note(verdict: Verdict, reports: Reports | None) -> Verdict:
-    """Return `verdict`, with a note if a wrapped command ended and its wrapper never began."""
+    """Return `verdict`, with a note if the command was wrapped and ended, but its wrapper did not run."""
     if verdict.status not in _RAN or reports is None or reports.watched is not None:
         return verdict
-    note = "the clean-up wrapper did not run there (a forced or restricted command?): on_stop='leave' sends none"
-    return _noted(verdict, note)
+    note = (
+        "the clean-up wrapper did not run there (a forced or restricted command?):"
+        " on_stop='leave' sends the command without it"
+    )
+    return _with_note(verdict, note)
 
 
-def _noted(verdict: Verdict, note: str, *, first: bool = False) -> Verdict:
+def _with_note(verdict: Verdict, note: str, *, first: bool = False) -> Verdict:
     parts = [note, verdict.reason] if first else [verdict.reason, note]
     return replace(verdict, reason="; ".join(part for part in parts if part))
 
@@ -225,8 +228,8 @@ def remote_state(
 ) -> Remote:
     """Return what is known of the remote command.
 
-    `exited`: its exit status or signal came. `stopped`: we told it, or its ssh, to end. `left`: without a watchdog,
-    whether it certainly runs on.
+    `exited`: its exit status or signal was received. `stopped`: we ended it, or its ssh. `left`: without a watchdog,
+    whether it is known to run on.
     """
     if exited or verdict.status in _RAN or not verdict.sent:
         return "ended"
@@ -239,16 +242,16 @@ def remote_state(
     return "left" if reports.left or reports.watched is False else "unknown"
 
 
-# what ssh wrote on standard error
+# what ssh wrote to stderr
 
 
 def stderr_tail(kept: bytes | Spilled) -> bytes:
-    """Return the end of a child's standard error, in which ssh's own messages can be."""
+    """Return the end of a child's stderr, which may have ssh's own messages."""
     return kept[-_TAIL:] if isinstance(kept, bytes) else kept.tail(_TAIL)
 
 
 def without_diagnostics(kept: bytes | Spilled, verdict: Verdict) -> bytes | Spilled:
-    """Return the command's part of a child's standard error: without what ssh added when the connection ended."""
+    """Return a child's stderr without the messages that ssh added when the connection ended."""
     if isinstance(kept, bytes):
         return strip_diagnostics(kept, verdict)
     tail = stderr_tail(kept)

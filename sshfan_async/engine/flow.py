@@ -1,4 +1,4 @@
-"""Pausing the hosts' output while its consumer is behind; the clocks stand still meanwhile."""
+"""Pause the hosts' output while the consumer is behind; `timeout` and `deadline` are paused with it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ __all__ = ["Flow", "Pausable"]
 
 
 class Pausable(Protocol):
-    """What can be paused: an attempt under way."""
+    """An attempt under way, which can be paused."""
 
     def pause(self) -> None:
         """Stop reading output."""
         ...
 
     def resume(self, paused_since: float) -> None:
-        """Read output again; `paused_since`: monotonic seconds."""
+        """Read output again. `paused_since`: when the pause began, in monotonic seconds."""
         ...
 
 
 class Flow:
-    """The run's deadline, and whether its output is paused. While it is paused, the deadline moves on.
+    """The deadline of a run, and whether its output is paused. A pause extends the deadline.
 
-    `followed`: a consumer takes the output as it comes, and may pause it.
+    `followed`: a consumer receives the output during the run, and may pause it.
     """
 
     def __init__(self, *, deadline: float, followed: bool) -> None:
@@ -41,7 +41,7 @@ class Flow:
             member.pause()
 
     def remove(self, member: Pausable) -> None:
-        """Leave `member` alone: it has ended."""
+        """Forget `member`: it has ended."""
         self._members.discard(member)
 
     def pause(self) -> None:

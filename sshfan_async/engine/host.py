@@ -1,4 +1,4 @@
-"""One target on its way to its outcome: attempts, and the back-off between them."""
+"""Run one target until it has its outcome: attempts, with back-off between them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Host"]
 
 
 class Host:
-    """Await `admitted`, then `run`; exactly one outcome is passed to `on_end`, however that ends."""
+    """One target of a run. Await `admitted`, then `run`, which calls `on_end` with the outcome exactly once."""
 
     __slots__ = (
         "_attempt",
@@ -66,7 +66,7 @@ class Host:
         self._stopped = False
 
     async def admitted(self, peer: str | None = None) -> None:
-        """Wait for a slot, and until the pacing lets a connection to `peer` begin; None if it is not known yet."""
+        """Wait for a slot, then until the pacer admits a connection to `peer` (None: not known yet)."""
         await self._context.slots.acquire(self)
         try:
             self._passage = await self._context.pacer.enter(peer)
@@ -75,7 +75,7 @@ class Host:
             raise
 
     def stop(self) -> None:
-        """End what is under way."""
+        """End the attempt or the back-off under way, and start no further attempt."""
         self._stopped = True
         if self._attempt is not None:
             self._attempt.stop()
@@ -83,7 +83,7 @@ class Host:
             self._backing_off.cancel()
 
     async def run(self) -> None:
-        """Launch attempts until one ends for good; call it in the slot that `admitted` has waited for."""
+        """Launch attempts until one is final. Call it after `admitted`, which acquires the slot."""
         context = self._context
         try:
             while not self._stopped:
@@ -109,11 +109,11 @@ class Host:
             self.conclude()
 
     def conclude(self) -> None:
-        """Pass the outcome on, and free the slot."""
+        """Report the outcome, and free the slot."""
         last = self._last
         if last is None:
             last = Ended(verdict=never_started(None), phases=Phases(queued=time.monotonic() - self._enqueued_at))
-        # First the outcome: if it makes the caller drain the run, that must happen before the next host starts.
+        # Report first: if the outcome makes the caller drain the run, no further host may start.
         self._on_end(self, last.outcome(self._target, self._name, self._attempts))
         self._free_slot(last)
 
@@ -125,11 +125,11 @@ class Host:
 
     @property
     def follows(self) -> bool:
-        """Whether the run's consumer takes phases and output as they come."""
+        """Whether a consumer receives phases and output during the run."""
         return self._context.flow.followed
 
     def progressed(self, ssh_log: SshLog) -> None:
-        """The attempt's log has moved on."""
+        """React to new lines in ssh's log."""
         assert self._passage is not None
         if ssh_log.peer is not None:
             self._passage.identify(ssh_log.peer)
@@ -140,11 +140,11 @@ class Host:
             self._context.emit(HostPhase(self._target, self._name, self._phase))
 
     def wrote(self, stream: Stream, data: bytes) -> None:
-        """The command has written `data`."""
+        """Emit output of the command."""
         self._context.emit(HostOutput(self._target, self._name, stream, data))
 
     async def _back_off(self, seconds: float, peer: str | None) -> bool:
-        """Wait, then for a new slot; False if the run ends before that: the last attempt then stands."""
+        """Wait `seconds`, then for a new slot. Return False if the run ends first: the last attempt is final then."""
         with anyio.CancelScope(deadline=self._context.flow.deadline) as self._backing_off:
             await anyio.sleep(seconds)
             await self.admitted(peer)

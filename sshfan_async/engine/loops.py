@@ -1,7 +1,7 @@
-"""A standard event loop of our own, whatever loop and loop policy the caller has.
+"""Run coroutines in a standard asyncio event loop, whatever loop and loop policy the caller has.
 
-asyncio's own loops start a child without a stall longer than the spawn itself. uvloop forks: 3 to 40 ms of stall a
-child, and more in a larger process.
+uvloop forks to spawn a child, which stalls the loop for 3 to 40 ms, and longer in a larger process. asyncio's own
+loops stall only for the spawn.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ T = TypeVar("T")
 
 
 def is_standard(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether runs and fleets can live in `loop`."""
+    """Return whether runs and fleets can use `loop`."""
     return isinstance(loop, asyncio.SelectorEventLoop)
 
 
 def run_alone(function: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> T:
-    """Await `function` in a standard loop in this thread; no loop may run here."""
+    """Await `function` in a new standard loop in this thread, in which no loop may be running."""
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         return runner.run(function(*arguments))
 
 
 class LoopThread:
-    """A standard loop in a thread of its own, which runs while the `with` block does.
+    """A standard event loop in a thread of its own, for the time of the `with` block.
 
     Leaving the block waits until every task in the loop has ended.
     """
@@ -40,10 +40,10 @@ class LoopThread:
     loop: asyncio.AbstractEventLoop
 
     def __init__(self, name: str) -> None:
-        """`name`: the thread's."""
+        """`name`: the name of the thread."""
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._running: Future[asyncio.AbstractEventLoop] = Future()
-        self._leaving: asyncio.Event
+        self._closing: asyncio.Event
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -53,7 +53,7 @@ class LoopThread:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.loop.call_soon_threadsafe(self._leaving.set)
+        self.loop.call_soon_threadsafe(self._closing.set)
         self._thread.join()
 
     def start(self, function: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> Future[T]:
@@ -61,7 +61,7 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(function(*arguments), self.loop)
 
     def call(self, function: Callable[..., object], *arguments: object) -> None:
-        """Have `function` called in the loop.
+        """Call `function` in the loop, soon.
 
         Raises:
             RuntimeError: the loop has ended.
@@ -71,15 +71,15 @@ class LoopThread:
 
     def _main(self) -> None:
         try:
-            run_alone(self._stay)
+            run_alone(self._serve)
         except BaseException as error:
             if self._running.done():
                 raise
             self._running.set_exception(error)
 
-    async def _stay(self) -> None:
-        self._leaving = asyncio.Event()
+    async def _serve(self) -> None:
+        self._closing = asyncio.Event()
         self._running.set_result(asyncio.get_running_loop())
-        await self._leaving.wait()
+        await self._closing.wait()
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(others)

@@ -1,8 +1,8 @@
-"""Paces connections to a server or jump host that has dropped one of ours, and the retries of a host.
+"""Limit connections at once to a server or jump host that has dropped one, and delay retries.
 
 sshd drops unauthenticated connections at random above a number (sshd_config(5): MaxStartups, 10:30:100 by default).
-From 9.8 on it shuts out a source that fails often (PerSourcePenalties). A retry at the same rate is dropped again. So
-a peer that drops us gets few connections at a time, and more as they succeed.
+From 9.8 on, it blocks a source address that fails often (PerSourcePenalties). A retry at the same rate is dropped
+again. So a peer that has dropped a connection gets few at a time, and more as they succeed.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from collections import Counter, deque
 __all__ = ["Pacer", "Passage", "back_off"]
 
 _PACED = 4.0
-"""Connections at once to a peer that has dropped one: well below the 10 from which sshd drops by default."""
+"""Connections at once to a peer that has dropped one: well below 10, sshd's default threshold."""
 
 _BACK_OFF = 0.5
-"""Seconds before the second attempt, doubled for each further one, and up to twice that at random."""
+"""Seconds before the second attempt, doubled for each further attempt, times a random factor from 1 to 2."""
 
 
 def back_off(attempts: int) -> float:
-    """Return the seconds to wait after `attempts` that failed; the random part spreads the hosts."""
+    """Return the seconds to wait after `attempts` failed attempts. The random factor spreads the hosts."""
     seconds: float = _BACK_OFF * 2 ** (attempts - 1)
     return seconds * random.uniform(1, 2)
 
 
 class Passage:
-    """One attempt between its launch and the sent command; `peer` is a guess until ssh's log names it."""
+    """One attempt, from its launch until the command is sent. `peer` is a guess until ssh's log names it."""
 
     __slots__ = ("_identified", "_pacer", "peer")
 
@@ -37,18 +37,18 @@ class Passage:
         self.peer = peer
 
     def identify(self, peer: str) -> None:
-        """Note what the attempt connects to: an address, or a jump host."""
+        """Note the peer that the attempt connects to: an address, or a jump host."""
         if self._pacer is not None and not self._identified:
             self._identified = True
             self._pacer._identify(self.peer, peer)
             self.peer = peer
 
     def succeed(self) -> bool:
-        """Note that the command was sent: the connection no longer counts. Return False if that is not new."""
+        """Note that the command was sent: the attempt counts no longer. Return False if that is not new."""
         return self._end(succeeded=True, dropped=False)
 
     def end(self, *, dropped: bool) -> None:
-        """Note the end of the attempt; `dropped`: the peer closed it before the command was sent."""
+        """Note the end of the attempt. `dropped`: the peer closed the connection before the command was sent."""
         self._end(succeeded=False, dropped=dropped)
 
     def _end(self, *, succeeded: bool, dropped: bool) -> bool:
@@ -70,10 +70,10 @@ class Pacer:
         self._waiters: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def enter(self, peer: str | None) -> Passage:
-        """Wait until a connection to `peer` may begin; None: the peer is not known yet.
+        """Wait until a connection to `peer` (None: not known yet) may begin.
 
-        An unknown peer is taken for the one that most of the run's targets so far have shared, if that one is paced.
-        So behind one bastion all targets wait; among many servers, one that drops us delays no other.
+        For an unknown peer, assume the one that most targets of the run have connected to so far, if it is paced. So
+        all targets behind one bastion wait, but one server that drops connections does not delay the other servers.
         """
         expected = self._usual() if peer is None else peer
         if expected is None:

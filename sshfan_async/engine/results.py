@@ -1,4 +1,4 @@
-"""A run in the background -> what its caller asked for: a report, outcomes as they end, or events."""
+"""Turn the events of a run into what the caller asked for: a report, a stream of outcomes, or a stream of events."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from sshfan_async.engine.run import Run
     from sshfan_async.targets import Target
 
-__all__ = ["all_outcomes", "happenings", "outcomes"]
+__all__ = ["all_outcomes", "stream_events", "stream_outcomes"]
 
 
 async def all_outcomes(run: Run) -> Report:
-    """Return the report once every target has its outcome."""
+    """Run all targets and return the report."""
     found: dict[Target, Outcome] = {}
 
     def emit(event: Event) -> None:
@@ -38,13 +38,13 @@ async def all_outcomes(run: Run) -> Report:
 
 
 @asynccontextmanager
-async def outcomes(run: Run) -> AsyncIterator[AsyncIterator[Outcome]]:
-    """Give each outcome as soon as it is there; leaving the block ends the run."""
+async def stream_outcomes(run: Run) -> AsyncIterator[AsyncIterator[Outcome]]:
+    """Yield each outcome when its host has ended. Leaving the block ends the run."""
     send, receive = anyio.create_memory_object_stream[Outcome](math.inf)
 
     def emit(event: Event) -> None:
         if isinstance(event, HostFinished):
-            # The consumer may have closed its end and stayed in the block.
+            # The consumer may have closed its end inside the block.
             with suppress(anyio.BrokenResourceError):
                 send.send_nowait(event.outcome)
 
@@ -55,8 +55,8 @@ async def outcomes(run: Run) -> AsyncIterator[AsyncIterator[Outcome]]:
 
 
 @asynccontextmanager
-async def happenings(run: Run) -> AsyncIterator[AsyncIterator[Event]]:
-    """Give the events as they happen; leaving the block ends the run."""
+async def stream_events(run: Run) -> AsyncIterator[AsyncIterator[Event]]:
+    """Yield each event of the run. Leaving the block ends the run."""
     queue = _EventQueue()
     async with RunTask(run, queue.add, followed=True) as task:
         queue.attach(task)
@@ -64,11 +64,11 @@ async def happenings(run: Run) -> AsyncIterator[AsyncIterator[Event]]:
 
 
 _FULL = 1024 * 1024
-"""Bytes of output in the queue of `events` above which the hosts are paused."""
+"""Bytes of queued output above which the hosts are paused."""
 
 
 class _EventQueue:
-    """The events on their way to their consumers, who share them; at most about `_FULL` bytes of output."""
+    """A queue of events. Each event goes to one consumer. The hosts are paused above `_FULL` bytes of output."""
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
@@ -102,7 +102,7 @@ class _EventQueue:
         while not self._events:
             if self._ended:
                 raise StopAsyncIteration
-            if self._arrived.is_set():  # an event that is not set may have other consumers that wait for it
+            if self._arrived.is_set():  # otherwise keep it: other consumers may be waiting for it
                 self._arrived = anyio.Event()
             await self._arrived.wait()
         event = self._events.popleft()

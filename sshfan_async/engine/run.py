@@ -1,4 +1,4 @@
-"""`Run`, all that one run needs to know, and `checked_run`, which makes it from the arguments of a door."""
+"""`Run`: the checked settings of one run; `checked_run` builds it from the arguments of `fan_out`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["Run", "check_names", "check_ssh", "check_user", "checked_run"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One command on many targets, checked."""
+    """The settings of one run: a command, and the targets to run it on."""
 
     targets: Mapping[Target, str]
-    """Every target with its name as the caller gave it, in order."""
+    """Each target and its name as the caller gave it, in order."""
     command: str
     user: str | None
-    """The user of targets that name none."""
+    """The remote user for targets that name none."""
     ssh: Ssh
     clocks: Clocks
     limits: Limits
@@ -62,10 +62,10 @@ def checked_run(hosts: Hosts, command: Command, **options: Unpack[RunOptions]) -
 
 
 def check_names(function: str, options: Mapping[str, object], known: type) -> None:
-    """Refuse an option that `known`, a TypedDict, does not have, as Python does for a spelled-out signature.
+    """Refuse an option that is no key of `known`, a TypedDict, with the message of Python itself.
 
     Raises:
-        TypeError: it names `function` and the option.
+        TypeError: an option is unknown. The message names it and `function`.
 
     """
     for name in options:
@@ -77,7 +77,7 @@ def check_ssh(value: object) -> None:
     """Refuse anything but an `Ssh`.
 
     Raises:
-        InvalidSetting: it is something else.
+        InvalidSetting: `value` is something else.
 
     """
     if not isinstance(value, Ssh):
@@ -85,10 +85,10 @@ def check_ssh(value: object) -> None:
 
 
 def check_user(user: str | None) -> None:
-    """Refuse a user name that no target could have.
+    """Refuse a user name that no target can have.
 
     Raises:
-        InvalidTarget: it cannot be used.
+        InvalidTarget: `user` cannot be used.
 
     """
     if user is not None:
@@ -96,6 +96,6 @@ def check_user(user: str | None) -> None:
 
 
 def _fields_of(settings: type[Clocks | Limits], options: RunOptions) -> dict[str, Any]:
-    """Return the options that are fields of `settings`; the defaults of the others are the fields' own."""
+    """Return the options that are fields of `settings`. Fields without an option keep their defaults."""
     names = {field.name for field in fields(settings)}
     return {name: value for name, value in options.items() if name in names}

@@ -1,4 +1,4 @@
-"""What a run says of itself: structlog events under the logger name `sshfan_async`, silent unless configured."""
+"""Log a run as structlog events, to the logger `sshfan_async`. Nothing is logged until that logger has a handler."""
 
 from __future__ import annotations
 
@@ -19,56 +19,56 @@ logging.getLogger(_NAME).addHandler(logging.NullHandler())
 
 
 class RunLog:
-    """The events of one run, each with the run's id. Never a command's text, never its output."""
+    """The log of one run. Each event has the run's id; none has the text or the output of a command."""
 
     def __init__(self) -> None:
         self._logger: Any = None
 
     async def open(self) -> None:
-        """Get ready, if anybody listens; structlog is imported only then, and not on the loop: it takes 0.1 s."""
-        if _somebody_listens():
+        """Set up structlog if the logger has a handler. The import takes 0.1 s, so it runs in a thread."""
+        if _has_handler():
             logger = await anyio.to_thread.run_sync(_structlog_logger)
             self._logger = logger.bind(run=secrets.token_hex(4))
 
     def run_started(self, hosts: int, fanout: int) -> None:
-        """A run begins."""
+        """Log the start of the run."""
         if self._logger is not None:
             self._logger.info("run started", hosts=hosts, fanout=fanout)
 
     def run_finished(self, elapsed: float) -> None:
-        """All targets have ended."""
+        """Log the end of the run."""
         if self._logger is not None:
             self._logger.info("run finished", elapsed=round(elapsed, 3))
 
     def fanout_lowered(self, wanted: int, possible: int) -> None:
-        """The limit on open files leaves room for fewer children than asked for."""
+        """Log that the limit on open files allows fewer children at once than `wanted`."""
         if self._logger is not None:
             self._logger.warning(
                 "fanout lowered",
                 wanted=wanted,
                 fanout=possible,
-                why="the limit on open files (ulimit -n) leaves room for no more ssh children at once",
+                why="the limit on open files (ulimit -n) allows no more ssh processes at once",
             )
 
     def host_started(self, target: Target, attempt: int) -> None:
-        """An attempt was launched."""
+        """Log the launch of an attempt."""
         if self._logger is not None:
             self._logger.info("host started", host=str(target), attempt=attempt)
 
     def host_sent(self, target: Target) -> None:
-        """The command was sent."""
+        """Log that the command was sent."""
         if self._logger is not None:
             self._logger.info("host sent", host=str(target))
 
     def host_retried(self, target: Target, attempt: int, reason: str, back_off: float) -> None:
-        """An attempt failed before the command was sent, and another one follows."""
+        """Log that an attempt failed before the command was sent, and that another one follows."""
         if self._logger is not None:
             self._logger.warning(
                 "host retried", host=str(target), attempt=attempt, reason=reason, back_off=round(back_off, 3)
             )
 
     def host_finished(self, outcome: Outcome) -> None:
-        """A target has its outcome."""
+        """Log the outcome of a target."""
         if self._logger is not None:
             self._logger.info(
                 "host finished",
@@ -82,7 +82,7 @@ class RunLog:
             )
 
 
-def _somebody_listens() -> bool:
+def _has_handler() -> bool:
     logger: logging.Logger | None = logging.getLogger(_NAME)
     assert logger is not None
     if not logger.isEnabledFor(logging.WARNING):
@@ -97,7 +97,7 @@ def _somebody_listens() -> bool:
 def _structlog_logger() -> Any:
     import structlog
 
-    # Unconfigured, structlog prints to stdout, which is the application's.
+    # Without a configuration, structlog prints to stdout, which belongs to the application.
     if structlog.is_configured():
         return structlog.wrap_logger(logging.getLogger(_NAME))
     return structlog.wrap_logger(

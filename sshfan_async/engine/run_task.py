@@ -1,4 +1,4 @@
-"""A run in the background of the caller's task: in the caller's loop if that is a standard one, else in a thread."""
+"""Run in the background: in the caller's event loop if it is a standard one, otherwise in a thread."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["RunTask"]
 
 
 class RunTask:
-    """The run goes on while the body of `async with` does. Leaving it ends the run and waits until all is reaped.
+    """A run in the background. Leaving the `async with` block ends it and waits until all children are reaped.
 
     The run is a task of its own: a shield in the caller's task would not stop a native `task.cancel()`.
     """
 
     def __init__(self, run: Run, emit: Callable[[Event], None], *, followed: bool = False) -> None:
-        """`emit` is called in the caller's loop. `followed`: phases and output too, as they come."""
+        """`emit` is called in the caller's loop. `followed`: phases and output too, not only starts and ends."""
         self._run = run
         self._emit = emit
         self._followed = followed
@@ -61,7 +61,7 @@ class RunTask:
             self._thread.call(function)
 
     def stop(self) -> None:
-        """End the run early: what is in flight is `cancelled`, what has not started `not_run`."""
+        """End the run early: targets in flight are `cancelled`, targets not started are `not_run`."""
         self._call(self._supervisor.stop)
 
     def pause(self) -> None:
@@ -73,7 +73,7 @@ class RunTask:
         self._call(self._supervisor.resume)
 
     def add_done_callback(self, callback: Callable[[], object]) -> None:
-        """Call `callback` when every target has its outcome, and all of them have been emitted."""
+        """Call `callback` when all outcomes have been emitted."""
         self._task.add_done_callback(lambda _: callback())
 
     async def finished(self) -> None:
@@ -95,7 +95,7 @@ class RunTask:
 
 
 class _ForeignLimiter:
-    """A limiter of the caller's loop, used from the loop of the run."""
+    """A limiter that belongs to the caller's loop, for use in the loop of the run."""
 
     def __init__(self, limiter: anyio.CapacityLimiter, loop: asyncio.AbstractEventLoop) -> None:
         self._limiter = limiter
@@ -106,16 +106,16 @@ class _ForeignLimiter:
         return self._limiter.total_tokens
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:
-        got = asyncio.run_coroutine_threadsafe(self._limiter.acquire_on_behalf_of(borrower), self._loop)
+        acquiring = asyncio.run_coroutine_threadsafe(self._limiter.acquire_on_behalf_of(borrower), self._loop)
         try:
-            await asyncio.shield(asyncio.wrap_future(got))
+            await asyncio.shield(asyncio.wrap_future(acquiring))
         except asyncio.CancelledError:
 
-            def give_back(done: Future[None]) -> None:
+            def release(done: Future[None]) -> None:
                 if not done.cancelled() and done.exception() is None:
                     self.release_on_behalf_of(borrower)
 
-            got.add_done_callback(give_back)
+            acquiring.add_done_callback(release)
             raise
 
     def release_on_behalf_of(self, borrower: object) -> None:

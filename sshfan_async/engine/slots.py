@@ -1,4 +1,4 @@
-"""A run's slots: how many targets are in flight at once, within the fanout and the limit on descriptors."""
+"""Limit how many targets of a run are in flight at once: by the fanout, and by the limit on open files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Slots"]
 
 
 class SharedLimiter(Protocol):
-    """The part of an `anyio.CapacityLimiter` that is used here."""
+    """The methods of `anyio.CapacityLimiter` that are used here."""
 
     @property
     def total_tokens(self) -> float: ...
@@ -27,16 +27,16 @@ class SharedLimiter(Protocol):
 
 
 class Slots:
-    """One slot for each target in flight. A slot holds a place in the fanout, and the descriptors of one child."""
+    """The slots of one run, one for each target in flight: a token of the fanout, and the descriptors of a child."""
 
     def __init__(self, run: Run, descriptors: int, limiter: SharedLimiter | None, run_log: RunLog) -> None:
-        """`descriptors`: of ours, for each child. `limiter` replaces the one in the run's limits."""
+        """`descriptors`: descriptors of this process for each child. `limiter` replaces the run's own limiter."""
         self.descriptors = descriptors
         self._room = BUDGET.room()
         hosts = len(run.targets)
         wanted = run.limits.fanout if limiter is None else limiter
         self.most: int
-        """Targets in flight at once."""
+        """The most targets in flight at once."""
         if not isinstance(wanted, int) and wanted is not None:
             self._limiter: SharedLimiter = wanted
             self.most = int(min(hosts, wanted.total_tokens))
@@ -61,7 +61,7 @@ class Slots:
     async def _enter(self, owner: object) -> None:
         try:
             if isinstance(self._limiter, anyio.CapacityLimiter):
-                # The waiting call takes a cancel scope and a turn of the loop even if it need not wait: 3 % a child.
+                # Even without a wait, the async call costs a cancel scope and a turn of the loop: 3 % for each child.
                 self._limiter.acquire_on_behalf_of_nowait(owner)
                 return
         except anyio.WouldBlock:

@@ -1,4 +1,4 @@
-"""Many targets -> outcomes: one `Host` for each, launched as slots get free. Exactly one outcome each."""
+"""Run all targets: launch a `Host` for each when a slot is free, and emit exactly one outcome for each."""
 
 from __future__ import annotations
 
@@ -46,24 +46,24 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervisor"]
 
-# anyio's first call imports its asyncio backend, and the caller's loop would stand still for 15 ms.
+# The first call of anyio imports its asyncio backend, which would block the caller's loop for 15 ms.
 with contextlib.suppress(ImportError):
     importlib.import_module("anyio._backends._asyncio")
 
 
 class Supervisor:
-    """One run. `run()` returns when each target has its outcome; `stop()` ends it early, from the same loop.
+    """One run. `run()` returns when each target has its outcome. Call the other methods in the same event loop.
 
-    The hosts are plain asyncio tasks. anyio's tasks carry 2.4 KiB more each, and a cancelled anyio scope wakes the
-    loop in every turn until a child has ended.
+    The hosts are plain asyncio tasks: an anyio task takes 2.4 KiB more, and a cancelled anyio scope wakes the loop in
+    every turn until the child has ended.
     """
 
     def __init__(
         self, run: Run, emit: Callable[[Event], None], *, followed: bool = False, limiter: SharedLimiter | None = None
     ) -> None:
-        """`emit` gets each event; with `followed`, phases and output too, as they come.
+        """`emit` receives each event. `followed`: phases and output too, not only starts and ends.
 
-        `limiter` replaces the one in the run's limits if that one belongs to another loop.
+        `limiter` replaces the run's own limiter if that one belongs to another event loop.
         """
         self._run = run
         self._emit = emit
@@ -71,35 +71,35 @@ class Supervisor:
         self._run_log = RunLog()
         self._pending = deque(run.targets.items())
         self._hosts: set[Host] = set()
-        # One context for all tasks: a copy for each is one more object that every garbage collection visits.
+        # One context for all tasks: a copy for each would be one more object for every garbage collection to visit.
         self._task_context = copy_context()
         self._launching = anyio.CancelScope()
         self._stopped = False
         self._flow = Flow(deadline=math.inf, followed=followed)
 
     def stop(self) -> None:
-        """Launch no further target (`not_run`), and end those in flight (`cancelled`)."""
+        """Launch no further target (`not_run`), and end the targets in flight (`cancelled`)."""
         self._stopped = True
         self._launching.cancel()
         for host in self._hosts:
             host.stop()
 
     def drain(self) -> None:
-        """Launch no further target (`not_run`); those in flight go on to their own end."""
+        """Launch no further target (`not_run`), and let the targets in flight end normally."""
         self._launching.cancel()
 
     def pause(self) -> None:
-        """Stop reading output, and stop the clocks, until `resume`."""
+        """Stop reading output, and stop `timeout` and `deadline`, until `resume`."""
         self._flow.pause()
         self._launching.deadline = math.inf
 
     def resume(self) -> None:
-        """Read output again."""
+        """Read output again, and restart the clocks."""
         self._flow.resume()
         self._launching.deadline = self._flow.deadline
 
     async def run(self) -> None:
-        """Run all targets. `HostFinished` is emitted exactly once for each, in order of completion."""
+        """Run all targets. Emit `HostFinished` exactly once for each, in order of completion."""
         began = time.monotonic()
         deadline = self._run.clocks.deadline
         if deadline is not None:
@@ -127,10 +127,10 @@ class Supervisor:
             self._finish_pending(failure, time.monotonic() - began)
 
     async def _prepare(self, resources: contextlib.ExitStack) -> RunContext:
-        """Make what all attempts share; `resources` closes it.
+        """Set up what all attempts share; `resources` closes it.
 
         Raises:
-            OSError: the program cannot be started, or the standard input cannot be read.
+            OSError: ssh cannot be started, or `stdin` cannot be read.
 
         """
         run = self._run
@@ -143,7 +143,7 @@ class Supervisor:
                 source = await open_source(run.stdin)
             except OSError as error:
                 why = error.strerror or str(error)
-                raise OSError(error.errno, f"the standard input for it cannot be read: {why}") from error
+                raise OSError(error.errno, f"its standard input cannot be read: {why}") from error
             resources.callback(source.close)
         null = os.open(os.devnull, os.O_RDWR)
         resources.callback(os.close, null)
@@ -154,7 +154,7 @@ class Supervisor:
         log_pipes = LogPipes()
         resources.callback(log_pipes.close)
         command, secret = run.command, None
-        # A program that is not OpenSSH's client may do anything with the command: it gets it as it is.
+        # Do not wrap the command for a program that is not OpenSSH's client: it may do anything with the text.
         if run.on_stop is not OnStop.LEAVE and client.version is not None:
             secret = new_secret()
             size = None if source is None else source.size
@@ -190,9 +190,9 @@ class Supervisor:
             self._pending.popleft()
             self._hosts.add(host)
             if self._stopped:
-                host.stop()  # it got its slot in the very turn of the loop in which the run was stopped
+                host.stop()  # it got its slot in the turn of the loop that stopped the run
             group.create_task(host.run(), context=self._task_context)
-            # One host ahead is enough: more that wait for their spawn would only take memory.
+            # One host that waits for its spawn is enough: more would only use memory.
             await asyncio.sleep(0)
             await context.gate.cleared()
 

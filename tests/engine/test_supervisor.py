@@ -265,9 +265,7 @@ async def test_standard_input_that_cannot_be_read_is_named() -> None:
     with open("/proc/self/mem", "rb") as unreadable:
         report = await fan_out(hosts(2), "true", stdin=unreadable)
     assert {outcome.status for outcome in report} == {Status.LOCAL}
-    assert (
-        report["web00"].reason == "cannot start 'ssh': the standard input for it cannot be read: Input/output error"
-    )
+    assert report["web00"].reason == "cannot start 'ssh': its standard input cannot be read: Input/output error"
 
 
 # stopping

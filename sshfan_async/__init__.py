@@ -1,6 +1,6 @@
-"""Run a command on many hosts at once through the OpenSSH client, and know the truth about every one of them.
+"""Run a command on many hosts at once through the OpenSSH client, with exactly one outcome for each host.
 
-Public is what this module exports, and `sshfan_async.testing`. All other modules are private.
+The public names are those that this module and `sshfan_async.testing` export. All other modules are private.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _MODULES = {
     "settings": ("Ssh",),
     "targets": ("Target",),
 }
-"""Each module is imported when one of its names is first used: the pytest plugin must not load the package."""
+"""Imported on first use, so that the pytest plugin does not load the rest of the package."""
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
@@ -80,5 +80,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """List the names not imported yet too, for `dir` and completion at a prompt."""
+    """List all public names, also those not imported yet, for `dir` and tab completion."""
     return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""`python -m sshfan_async`: the `sshfan` command without its entry point."""
+"""Run the `sshfan` command as `python -m sshfan_async`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run()`: the synchronous facade with the original signature and result."""
+"""`run()`: the synchronous function, with the original signature and result."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ __all__ = ["STATUS_FAIL", "STATUS_SUCC", "HostResult", "RunResult", "run"]
 STATUS_SUCC: Final = "success"
 STATUS_FAIL: Final = "fail"
 
-_SPEAKS_FOR_ITSELF = frozenset({Status.OK, Status.FAILED})
+_EXITED = frozenset({Status.OK, Status.FAILED})
+"""With these, `err` is the command's own standard error. With any other status, the reason is appended."""
 
 
 class HostResult(TypedDict):
-    """What `run()` says of one host."""
+    """The result of `run()` for one host."""
 
     out: str
     err: str
@@ -40,7 +41,7 @@ class HostResult(TypedDict):
 
 
 class RunResult(TypedDict):
-    """What `run()` returns."""
+    """The result of `run()`."""
 
     ts: float
     cmd: str
@@ -58,27 +59,31 @@ def run(
 ) -> RunResult:
     """Run `command` on each host and return when all have ended.
 
-    The keyword `options` are those of `fan_out`; by default all hosts run at once (as far as the limit on open files
-    allows), without any clock, and the command goes out byte for byte (`on_stop="leave"`).
+    The keyword options are those of `fan_out`, with other defaults: all hosts run at once (as far as the limit on
+    open files allows), there is no time limit, and the command is sent byte for byte (`on_stop="leave"`).
 
-    Works in any thread. Inside a running event loop it blocks that loop, as a synchronous call must: await `fan_out`
-    there instead.
+    Call it in any thread. In a running event loop it blocks that loop: await `fan_out` there instead.
 
     Args:
-        hostname: a name, a `Target`, or a list, tuple or set of them, such as `nodes()` returns. A name is literal,
-            surrounding white space is dropped.
+        hostname: a host name, a `Target`, or a list, tuple or set of them, such as `nodes()` returns. Names are not
+            expanded; white space around a name is removed.
         command: text for the remote shell.
-        user: the remote user; None and `""` leave it to ssh.
+        user: the remote user for targets that name none; None and `""` leave it to ssh.
+        **options: the keyword options of `fan_out`.
 
     Returns:
-        `ts` (wall clock at the end), `cmd`, and `result`: for each name (a `Target`'s is its text) `out` and `err`
-        (UTF-8, other bytes as surrogate escapes), `status` (`STATUS_SUCC` if the command exited with 0, else
-        `STATUS_FAIL`) and `delta_time` (seconds from that host's launch to its end). A host that could not be
-        reached, or whose name is impossible, has the reason in `err`.
+        A dict with `ts` (seconds since the epoch, at the end of the run), `cmd` (the command) and `result`, which has
+        a dict for each host name (for a `Target`, its text):
+
+        - `out`, `err`: text; bytes that are not UTF-8 are surrogate escapes. If the host could not be reached, or its
+          name cannot be used, `err` has the reason.
+        - `status`: `STATUS_SUCC` if the command exited with 0, else `STATUS_FAIL`.
+        - `delta_time`: seconds from the launch of ssh to its end.
 
     Raises:
-        InvalidSetting: `command` or an option cannot be used, or `hostname` is none of the above.
-        InvalidTarget: `user` cannot be used.
+        InvalidSetting: `command`, `hostname` or an option cannot be used. Nothing has been started.
+        InvalidTarget: `user` cannot be used. Nothing has been started.
+        KeyboardInterrupt: Ctrl-C was pressed. All hosts have been ended.
 
     """
     check_names("run", options, UnaddressedOptions)
@@ -103,7 +108,7 @@ def run(
 
 
 def _call(function: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
-    """Await `function` on a loop of its own; Ctrl-C, however often, is raised when all hosts have been ended."""
+    """Await `function` in an event loop in a new thread. Ctrl-C cancels it, and is raised when that is done."""
     from concurrent.futures import CancelledError
 
     from sshfan_async.engine.loops import LoopThread
@@ -117,11 +122,11 @@ def _call(function: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
         if answer is not None:
             answer.cancel()
 
-    # An application's own handler stays as it is, and other threads get no signals (signal(2)).
-    ours = threading.current_thread() is threading.main_thread() and (
+    # Keep an application's own handler. Python runs signal handlers in the main thread only.
+    replace_handler = threading.current_thread() is threading.main_thread() and (
         signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )
-    if ours:
+    if replace_handler:
         signal.signal(signal.SIGINT, interrupt)
     try:
         with LoopThread("sshfan run") as thread:
@@ -133,7 +138,7 @@ def _call(function: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
         if not interrupted:
             raise
     finally:
-        if ours:
+        if replace_handler:
             signal.signal(signal.SIGINT, signal.default_int_handler)
     if interrupted:
         raise KeyboardInterrupt
@@ -147,14 +152,14 @@ def _names(hostname: object) -> list[str]:
     names: dict[str, None] = {}
     for name in given:
         if not isinstance(name, (str, Target)):
-            raise InvalidSetting(f"hostname {name!r} is neither text nor a Target: give names as str")
+            raise InvalidSetting(f"hostname={name!r} is neither text nor a Target: give the name as a str")
         names[str(name) if isinstance(name, Target) else name.strip()] = None
     return list(names)
 
 
 def _result(outcome: Outcome) -> HostResult:
     error = outcome.stderr.decode("utf-8", "surrogateescape")
-    if outcome.status not in _SPEAKS_FOR_ITSELF:
+    if outcome.status not in _EXITED:
         separator = "" if error == "" or error.endswith("\n") else "\n"
         error = f"{error}{separator}{outcome.reason}\n"
     return {

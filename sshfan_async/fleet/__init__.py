@@ -1,5 +1,5 @@
-"""Warm fleets: connections opened once, and many commands over them. Private but for `Fleet` and `SyncFleet`.
+"""Fleets: open connections once, and run many commands over them. Private, except `Fleet` and `SyncFleet`.
 
-front.Fleet, sync.SyncFleet -> home.Home -> pool.Pool -> host.FleetHost -> master.Master, an ssh without a command
+front.Fleet, sync.SyncFleet -> home.Home -> pool.Pool -> host.FleetHost -> master.Master (an ssh without a command)
 run.FleetRun -> command.HostCommand -> sessions.Sessions -> a channel of `sshfan_async.mux`
 """

@@ -1,4 +1,4 @@
-"""One command on one host of a fleet, from its session to its outcome."""
+"""Run one command on one host of a fleet, from its session to its outcome."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["CommandRun", "HostCommand"]
 
 _SLACK = 2.0
-"""Seconds beyond the grace for a signal or kill request to arrive, and for the answer."""
+"""Seconds for a signal or a kill request to reach the host, and for the reply, in addition to `kill_after`."""
 _CHUNK = 256 * 1024
 
 
@@ -50,17 +50,17 @@ class CommandRun(Protocol):
     store: Store
 
     def text(self, *, wrapped: bool) -> tuple[bytes, str | None]:
-        """Return what the login shell gets, and the secret of the watchdog, None without one."""
+        """Return the text for the login shell, and the watchdog's secret (None if not `wrapped`)."""
 
     def finish(self, command: HostCommand, outcome: Outcome) -> None:
-        """A command has its outcome."""
+        """Report the outcome of `command`."""
 
 
 class HostCommand:
-    """Waits for a session, sends the command, and receives what its channel reports. It has exactly one outcome.
+    """One command on one host: it waits for a session, is sent over a channel, and has exactly one outcome.
 
-    To end a command, the host signals it, TERM and after the grace KILL, if it is known to do so; otherwise the
-    watchdog around the command does (`sshfan_async.process.watchdog`).
+    To end the remote command, ask the host to signal it (TERM, then KILL after `kill_after` seconds), if the host is
+    known to do so. Otherwise the watchdog that wraps the command ends it (`sshfan_async.process.watchdog`).
     """
 
     __slots__ = (
@@ -101,7 +101,7 @@ class HostCommand:
         self._reports: Reports | None = None
         self._stdin_at = 0
         self._input_ended = False
-        """Whether the source has ended, or failed, before its size."""
+        """Whether the source ended, or failed, before its size was reached."""
         self._input_failure: OSError | None = None
         self._stdout: Capture | Nothing = NOTHING
         self._stderr: Capture | Nothing = NOTHING
@@ -109,25 +109,25 @@ class HostCommand:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it has its outcome, so that it is not to be sent."""
+        """Whether it has its outcome, and so must not be sent."""
         return self._ended
 
-    # ending it
+    # start and stop
 
     def begin(self, channel: Channel) -> None:
-        """Use `channel`, open or to be opened."""
+        """Send the command over `channel`, when that is open."""
         self._attempts += 1
         self._channel = channel
         if channel.is_open:
             self._send()
 
     def fail(self, verdict: Verdict, clock: Clock | None = None) -> None:
-        """End it without having sent it."""
+        """Conclude with `verdict`: the command was not sent."""
         if not self._ended:
             self._conclude(verdict, clock)
 
     def stop(self, cause: Cause) -> None:
-        """End it early; `on_stop` says whether the remote command is ended too."""
+        """End it early because of `cause`. `on_stop` decides whether the remote command is ended too."""
         if self._ended or self._cause is not None:
             return
         self._cause, self._stopped_at = cause, time.monotonic()
@@ -135,11 +135,11 @@ class HostCommand:
             if self._channel is None:
                 self._host.sessions.withdraw(self)
             self._conclude(self._stopped())
-        elif self._run.run.on_stop is OnStop.LEAVE or not self._request_end():
+        elif self._run.run.on_stop is OnStop.LEAVE or not self._request_kill():
             self._give_up()
 
-    def _request_end(self) -> bool:
-        """Ask the host, or the watchdog there, to end the command; return False if neither can hear it."""
+    def _request_kill(self) -> bool:
+        """Ask the host, or the watchdog there, to end the command. Return False if no request can be sent."""
         assert self._channel is not None
         grace = self._run.run.clocks.kill_after
         if self._reports is None:
@@ -169,15 +169,15 @@ class HostCommand:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, function)
 
-    # what the channel reports
+    # events of the channel
 
     def opened(self) -> None:
-        """The session is open."""
+        """Send the command: the session is open."""
         self._host.sessions.opened(self)
         self._send()
 
     def _send(self) -> None:
-        """Send the command, unless it has ended meanwhile."""
+        """Send the command, unless it has its outcome already."""
         channel, run = self._channel, self._run.run
         assert channel is not None
         if self._ended:
@@ -194,12 +194,12 @@ class HostCommand:
             self._timer = asyncio.get_running_loop().call_later(run.clocks.timeout, self.stop, "timeout")
 
     def refused(self, reason: str) -> None:
-        """The host opens no session now."""
+        """Report to the sessions that the host refused this one."""
         self._channel = None
         self._host.sessions.refused(self, reason)
 
     def answered(self, request: str, *, accepted: bool) -> None:
-        """The host takes the command or not, or has signalled it or not."""
+        """React to the host's reply to the command or to a signal."""
         assert self._channel is not None
         self._host.sessions.answered()
         if accepted or self._ended:
@@ -208,12 +208,12 @@ class HostCommand:
             self._refusal = "the host refused the command"
             self._channel.close()
         elif request == "signal" and self._exit_code is None and self._signal is None:
-            self._refusal = "the host refuses to signal it"
+            self._refusal = "the host refused to signal it"
             self._host.takes_signals = False
             self._give_up()
 
     def output(self, stream: Stream, data: bytes) -> None:
-        """Keep what the command writes."""
+        """Store output of the command."""
         if self._ended:
             return
         if stream == "stdout":
@@ -233,7 +233,7 @@ class HostCommand:
         self._pause_until(self._stderr, self._stderr.write(data))
 
     def _pause_until(self, capture: Capture, written: Future[None] | None) -> None:
-        """Grant the host no further window until all that `capture` has got is in its file."""
+        """Pause the channel until all data of `capture` is in its file. `written`: the write under way."""
         if written is not None:
             assert self._channel is not None
             loop, channel = asyncio.get_running_loop(), self._channel
@@ -248,7 +248,7 @@ class HostCommand:
             self._pause_until(capture, further)
 
     def writable(self) -> None:
-        """Send more of the standard input. Its end is not sent to a watchdog, which reads the kill request there."""
+        """Send more of the standard input. A watchdog gets no EOF after it: it reads the kill request there."""
         channel, source = self._channel, self._run.source
         assert channel is not None
         if source is not None and not self._ended and not self._input_ended:
@@ -275,22 +275,22 @@ class HostCommand:
             return b""
 
     def exited(self, code: int) -> None:
-        """The command has exited."""
+        """Note the exit code of the command."""
         self._exit_code = code
 
     def signalled(self, name: str) -> None:
-        """The command died of a signal."""
+        """Note the signal that ended the command."""
         self._signal = name
 
     def closed(self) -> None:
-        """The channel is gone, and with it the command's outputs."""
+        """Conclude: the channel is closed, and no more output can come."""
         if not self._ended:
             self._conclude(self._verdict() if self._cause is None else self._stopped())
-        self._channel = None  # which refers to us
+        self._channel = None  # the channel refers to us: break the cycle
         self._host.sessions.channel_gone()
 
     def lost(self, reason: str) -> None:
-        """The connection is gone. A command that was not sent goes over the next one."""
+        """Conclude: the connection is gone. If the command was not sent, queue it for the next connection."""
         self._channel = None
         self._host.sessions.channel_gone()
         if self._ended:
@@ -305,7 +305,7 @@ class HostCommand:
     # the end
 
     def _verdict(self) -> Verdict:
-        """Return how it ended without us."""
+        """Return the verdict on a command that we did not stop."""
         if self._signal is not None:
             reason = f"the remote command was ended by signal {self._signal}"
             return Verdict(status=Status.SIGNALLED, sent=True, phase=Phase.RUN, reason=reason)
@@ -315,7 +315,7 @@ class HostCommand:
         return with_wrapper_note(exited(self._exit_code, Phase.RUN), self._reports)
 
     def _stopped(self) -> Verdict:
-        """Return how it ended because of us."""
+        """Return the verdict on a command that we stopped."""
         assert self._cause is not None
         if self._attempts == 0 and self._cause == "stop":
             return never_started(None)
@@ -342,8 +342,8 @@ class HostCommand:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._reports is not None and (rest := self._reports.flush()):
-            self._keep_stderr(rest)
+        if self._reports is not None and (remaining := self._reports.flush()):
+            self._keep_stderr(remaining)
         ended = concluded(
             verdict,
             phases=phases,

@@ -24,7 +24,7 @@ __all__ = ["FleetContext"]
 
 @dataclass(slots=True, kw_only=True)
 class FleetContext:
-    """Made by the pool when it opens, and closed with it."""
+    """Built by the pool when it opens, and closed with it."""
 
     settings: FleetSettings
     executable: str
@@ -38,8 +38,9 @@ class FleetContext:
     store: Store
     pacer: Pacer
     slots: asyncio.Semaphore
-    """One for each host that is being connected to."""
+    """Limits how many hosts are being connected to at once."""
     run_log: RunLog
     most: int
-    """Connections that the limit on open files leaves room for."""
+    """The most connections that the limit on open files allows."""
     connections: int = 0
+    """Connections that exist or are being made."""

@@ -1,4 +1,4 @@
-"""`Fleet`: the front door for async code."""
+"""`Fleet`: the public fleet for async code."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _POOL = "sshfan_async.fleet.pool"
 
 
 class FleetPart(Part):
-    """The hosts of a fleet, or some of them."""
+    """All or some hosts of a fleet."""
 
     def hosts(self, hosts: Hosts) -> FleetPart:
-        """Return a part of the fleet, over the same connections.
+        """Return a part of the fleet with only `hosts`. It uses the same connections.
 
         Raises:
-            InvalidTarget: a host is not in the fleet.
+            InvalidTarget: a host is not in the fleet, or cannot be used.
 
         """
         return FleetPart(self._home, self._subset(hosts))
@@ -62,23 +62,28 @@ class FleetPart(Part):
     ) -> Report:
         """Run `command` on all hosts and return a report with exactly one outcome for each.
 
-        Many runs may go on at once; what exceeds a host's sessions waits its turn. A host whose connection is gone is
-        connected again, once nothing of the command can have reached it; a command is never sent twice. When the
-        calling task is cancelled, the commands are ended before the cancellation goes on.
+        Runs may overlap. On each host, at most `sessions` commands run at once, and further commands are queued. If a
+        connection is lost before the command was sent, the host is connected again; a command is never sent twice. If
+        the calling task is cancelled, the commands are ended before the cancellation continues.
 
         Args:
-            command: text for the remote shell as it is, or a sequence of arguments that is quoted for it.
-            timeout: seconds from the moment the command is sent to its end.
-            deadline: seconds for the whole run.
-            kill_after: seconds between TERM and KILL.
-            stdin: what each host gets on its standard input; nothing by default.
-            on_stop: what happens to the remote command when our side stops waiting for it. `"kill"` has the host
-                signal it where sshd is known to do so (from 7.9 on, for root from 9.8 on), and elsewhere sends it in
-                a wrapping, as `fan_out` does; `"always"` always sends the wrapping.
-            max_output: bytes kept of each of a host's two outputs.
+            command: text, which the remote shell gets unchanged, or a sequence of arguments, which are quoted for it.
+            timeout: seconds for the command on one host, from when it is sent until it ends; None for no limit.
+            deadline: seconds for the whole run; None for no limit.
+            kill_after: seconds between TERM and KILL, when a command is ended.
+            stdin: the standard input of the command on each host: bytes, text (sent as UTF-8), or a binary file, read
+                from its current position to its end. None for empty input.
+            on_stop: what happens to the remote command on a timeout, on the deadline or on cancellation. `"kill"`
+                ends it: the host is asked to signal it, if its sshd is known to do so (7.9 or newer; for root, 9.8 or
+                newer). For any other server, the command is sent in a wrapper, as with `fan_out`. `"always"` always
+                sends the wrapper, which also ends the command if the connection is lost or this process dies.
+                `"leave"` lets the command run.
+            max_output: bytes to keep of a host's stdout, and as many of its stderr; None for all. What exceeds them
+                is read, counted and discarded.
 
         Raises:
             InvalidSetting: an argument cannot be used. Nothing has been started.
+            RuntimeError: the fleet is not open, is closed, or belongs to another event loop or process.
 
         """
         outcomes = RunOutcomes()
@@ -92,19 +97,19 @@ class FleetPart(Part):
     def stream(
         self, command: Command, **options: Unpack[CommandOptions]
     ) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
-        """Run `command` on all hosts and give each outcome as soon as it is there.
+        """Run `command` on all hosts and yield each outcome when its host has ended.
 
             async with fleet.stream("uptime") as outcomes:
                 async for outcome in outcomes:
                     ...
 
-        Leaving the block early ends what still runs. A slow consumer holds nobody back. The arguments, and what is
-        raised, are those of `run`.
+        Leaving the block early ends the commands that are still running. A slow consumer does not slow the hosts
+        down. The arguments and the errors raised are those of `run`.
         """
         send, receive = anyio.create_memory_object_stream["Outcome"](math.inf)
 
         def emit(outcome: Outcome) -> None:
-            # The consumer may have closed its end, and stay in the block.
+            # The consumer may have closed its end inside the block.
             with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                 send.send_nowait(outcome)
 
@@ -123,44 +128,52 @@ class FleetPart(Part):
         send: MemoryObjectSendStream[Outcome],
         receive: MemoryObjectReceiveStream[Outcome],
     ) -> AsyncIterator[AsyncIterator[Outcome]]:
-        going = asyncio.ensure_future(self._home.finish(self._pool.run, run, stop=run.cancel))
-        going.add_done_callback(lambda _: send.close())
+        running = asyncio.ensure_future(self._home.finish(self._pool.run, run, stop=run.cancel))
+        running.add_done_callback(lambda _: send.close())
         try:
             yield receive
         finally:
             receive.close()
-            self._home.tell(run.cancel)
-            await complete(going)
+            self._home.call(run.cancel)
+            await complete(running)
 
 
 class Fleet(FleetPart):
-    """Hosts with open connections, for many commands.
+    """Run many commands over open connections to the same hosts.
 
         async with Fleet(hosts) as fleet:
             report = await fleet.run("uptime")
 
-    Each connection is an `ssh` child of ours that does keys and cryptography; the commands go through its control
-    socket. Entering connects to all hosts; one that cannot be reached is no error, `status` tells. Leaving ends
-    everything; a process that is killed leaves no ssh behind, nor a file.
+    Each connection is an `ssh` child process, which does the authentication and the encryption. The commands go
+    through its control socket. Entering the block connects to all hosts. A host that cannot be reached is not an
+    error: see `status`. Leaving the block ends all commands and connections. If this process is killed, no ssh
+    process and no file stays behind.
 
-    Any asyncio loop: where it is not the standard one, the fleet lives on a standard loop in a thread of its own.
+    A fleet works in any asyncio event loop. If that is not a standard one (uvloop), the fleet uses a standard loop in
+    a thread of its own.
 
     Args:
-        hosts: a literal name (`"web1"`, `"ops@web1:2222"`), a `Target`, or an iterable of them.
-        user: the remote user of those targets that name none.
-        ssh: the program, configuration file and options to use. What a session takes from ssh_config (SendEnv,
-            SetEnv, ForwardAgent, RemoteCommand) has no effect here; ServerAliveInterval is 15 and ServerAliveCountMax
-            3, unless `options` says otherwise.
-        fanout: how many hosts are being connected to at once, None for all.
-        connect_timeout: seconds for one attempt at a connection.
-        idle_timeout: seconds without a command after which a connection is closed; the next command makes a new one.
-        max_age: seconds after which a connection takes no further command, and a new one is made.
-        sessions: commands at once per host; the others wait (sshd_config(5): MaxSessions is 10 by default).
-        retries: how often a connection is tried again that was dropped.
+        hosts: a host name (`"web1"`, `"ops@web1:2222"`), a `Target`, or an iterable of them. Names are not expanded:
+            use `nodes()` for a node set such as `web[1-20]`.
+        user: the remote user for targets that name none; None leaves it to ssh.
+        ssh: the ssh program, configuration file and options. The session options of ssh_config (SendEnv, SetEnv,
+            ForwardAgent, RemoteCommand) have no effect. ServerAliveInterval is 15 and ServerAliveCountMax is 3,
+            unless `Ssh(options=...)` sets them.
+        fanout: the most hosts that are being connected to at once; None for all.
+        connect_timeout: seconds for one attempt to connect; None for no limit.
+        idle_timeout: seconds without a command after which a connection is closed; None for never. The next command
+            connects again.
+        max_age: seconds after which a connection gets no further command, and is closed when its last one has ended;
+            None for never. The next command connects again.
+        sessions: the most commands at once on one host; further commands are queued. sshd itself allows 10 by default
+            (sshd_config(5): MaxSessions).
+        retries: the most further attempts to connect to a host, after a failure that can be temporary.
 
     Raises:
-        InvalidTarget: a host, or `user`, cannot be used. Nothing has been started.
+        InvalidTarget: a host or `user` cannot be used. Nothing has been started.
         InvalidSetting: another argument cannot be used. Nothing has been started.
+        FleetUnavailable: on entry: ssh cannot be started on this machine.
+        RuntimeError: on entry: this fleet was entered before.
 
     """
 
@@ -185,7 +198,7 @@ class Fleet(FleetPart):
 
     async def __aenter__(self) -> Self:
         if _POOL not in sys.modules:
-            await anyio.to_thread.run_sync(import_module, _POOL)  # 50 ms: not on the loop
+            await anyio.to_thread.run_sync(import_module, _POOL)  # takes 50 ms, too long for the event loop
         home = self._home
         pool = home.enter(here=is_standard(asyncio.get_running_loop()))
         try:
@@ -206,4 +219,4 @@ class Fleet(FleetPart):
         try:
             await self._home.finish(self._pool.close, stop=cannot_be_stopped)
         finally:
-            self._home.leave()
+            self._home.close()

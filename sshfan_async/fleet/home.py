@@ -1,4 +1,4 @@
-"""Where a fleet's pool lives: in the running loop, or in a standard one in a thread of its own."""
+"""Run a fleet's pool in the running event loop, or in a standard one in a thread of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Home", "cannot_be_stopped"]
 
 
 class Home:
-    """Makes the pool of a fleet, and calls it in the pool's own loop."""
+    """The event loop of a fleet's pool: creates the pool, and calls it in that loop from any other."""
 
     def __init__(self, settings: FleetSettings) -> None:
         self.settings = settings
@@ -31,19 +31,24 @@ class Home:
         self._thread: LoopThread | None = None
         self._loop: asyncio.AbstractEventLoop
         self._process = 0
-        self._left = False
+        self._closed = False
 
     @property
     def is_in_another_process(self) -> bool:
-        """Whether this is a fork of the process in which the fleet was opened: the pool's loop does not run here."""
+        """Whether this process is a fork of the one that opened the fleet: the pool's loop does not run here."""
         return self.pool is not None and os.getpid() != self._process
 
     def enter(self, *, here: bool) -> Pool:
-        """Make the pool; `here`: in the running loop."""
+        """Create the pool: `here`, in the running loop, or in a new thread.
+
+        Raises:
+            RuntimeError: the fleet was entered before.
+
+        """
         from sshfan_async.fleet.pool import Pool
 
         if self.pool is not None:
-            raise RuntimeError("a fleet can be entered once: make another")
+            raise RuntimeError("a fleet can be entered only once: create another one")
         self.pool, self._process = Pool(self.settings), os.getpid()
         if here:
             self._loop = asyncio.get_running_loop()
@@ -52,14 +57,14 @@ class Home:
             self._loop = self._thread.loop
         return self.pool
 
-    def leave(self) -> None:
-        """End the thread."""
-        self._left = True
+    def close(self) -> None:
+        """End the thread, if there is one."""
+        self._closed = True
         if self._thread is not None:
             self._thread.__exit__(None, None, None)
 
-    def tell(self, function: Callable[..., object], *arguments: object) -> None:
-        """Have `function` called in the pool's loop."""
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call `function` in the pool's loop."""
         if self._thread is None:
             function(*arguments)
         else:
@@ -68,7 +73,12 @@ class Home:
     async def finish(
         self, function: Callable[..., Coroutine[Any, Any, None]], *arguments: object, stop: Callable[[], object]
     ) -> None:
-        """Await `function` in the pool's loop. A cancellation calls `stop` there, and is raised at the end."""
+        """Await `function` in the pool's loop. A cancellation calls `stop` there, and is raised at the end.
+
+        Raises:
+            RuntimeError: the pool uses another event loop than the running one, or is closed.
+
+        """
         if self._thread is None:
             if asyncio.get_running_loop() is not self._loop:
                 raise RuntimeError(
@@ -76,39 +86,44 @@ class Home:
                 )
             await complete(function(*arguments), on_cancel=stop)
         else:
-            begun = asyncio.wrap_future(self.begin(function, *arguments))
-            await complete(begun, on_cancel=lambda: self.tell(stop))
+            running = asyncio.wrap_future(self.start(function, *arguments))
+            await complete(running, on_cancel=lambda: self.call(stop))
 
-    def begin(self, function: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> Future[None]:
-        """Have `function` run by the loop in the thread."""
-        if self._left:
+    def start(self, function: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> Future[None]:
+        """Run `function` as a task of the loop in the thread.
+
+        Raises:
+            RuntimeError: the fleet is closed.
+
+        """
+        if self._closed:
             raise RuntimeError("this fleet is closed: run commands inside its `with` block")
         assert self._thread is not None
         return self._thread.start(function, *arguments)
 
-    def wait_for(self, begun: Future[None], *, stop: Callable[[], object]) -> None:
-        """Block until `begun` is done. Ctrl-C calls `stop` in the pool's loop, and is raised at the end."""
+    def wait_for(self, running: Future[None], *, stop: Callable[[], object]) -> None:
+        """Block until `running` is done. Ctrl-C calls `stop` in the pool's loop, and is raised at the end."""
         interrupt: KeyboardInterrupt | None = None
-        while not begun.done():
+        while not running.done():
             try:
-                wait([begun])
+                wait([running])
             except KeyboardInterrupt as error:
                 interrupt = error
-                self.tell(stop)
+                self.call(stop)
         if interrupt is not None:
             raise interrupt
-        begun.result()
+        running.result()
 
     def emitter(self, emit: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
-        """Return a function that the pool may call to have `emit` called in the running loop."""
+        """Return a function for the pool's loop, which calls `emit` in the loop that is running now."""
         if self._thread is None:
             return emit
         loop = asyncio.get_running_loop()
 
-        def emit_there(outcome: Outcome) -> None:
+        def emit_in_loop(outcome: Outcome) -> None:
             loop.call_soon_threadsafe(emit, outcome)
 
-        return emit_there
+        return emit_in_loop
 
 
 def cannot_be_stopped() -> None:

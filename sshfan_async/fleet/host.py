@@ -1,4 +1,4 @@
-"""One host of a fleet: its connection, made and replaced as commands need it."""
+"""One host of a fleet: open its connection, watch it, and replace it when needed."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["DESCRIPTORS", "FleetHost"]
 
 DESCRIPTORS = 6
-"""Descriptors of ours that a connection takes: those of its child, and the control socket."""
+"""File descriptors of this process for each connection: those of its child, and the control socket."""
 
 _COOL_DOWN = 1.0
-"""Seconds for which a host that could not be reached is not tried again, doubled after each further failure.
+"""Seconds before a host that could not be reached is tried again, doubled after each further failure.
 
-Its commands fail at once meanwhile; otherwise every run would wait for it.
+During that time its commands fail at once; otherwise every run would wait for it.
 """
 _LONGEST_COOL_DOWN = 30.0
 
@@ -51,7 +51,7 @@ class FleetHost:
         self.target = target
         self.name = name
         self.takes_signals = False
-        """Whether the host signals a command on request, as far as is known."""
+        """Whether the host is known to signal a command on request."""
         self.sessions = Sessions(self, context.spares, context.settings.sessions)
         self._context = context
         self._enqueued_at = 0.0
@@ -63,13 +63,14 @@ class FleetHost:
         self._passage: Passage | None = None
         self._cool_down = _COOL_DOWN
         self._cool_until = 0.0
-        self._leaving = ""
+        self._retire_reason = ""
+        """Why the connection is to be closed; empty if it is not."""
         self._idle_timer: asyncio.TimerHandle | None = None
         self._age_timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     def outcome(self) -> Outcome:
-        """Return the state of the connection in the form of an outcome: `ok` if it stands."""
+        """Return the state of the connection in the form of an outcome: `ok` if it is open."""
         return self._ended.outcome(self.target, self.name, self._attempts)
 
     # what the sessions need
@@ -81,7 +82,7 @@ class FleetHost:
             self._idle_timer = None
 
     def connect_for_waiting(self) -> None:
-        """Connect, or fail the commands that wait while the host cools down."""
+        """Connect, or fail the queued commands if the host cools down or is closed."""
         if self._task is None and (self._closed or time.monotonic() < self._cool_until):
             self._fail_waiting()
         elif self._task is None:
@@ -89,16 +90,16 @@ class FleetHost:
 
     def free(self) -> None:
         """Retire the connection if it is to be replaced; otherwise start the idle timer."""
-        patience = self._context.settings.idle_timeout
-        if self._leaving:
-            self._retire(self._leaving)
-        elif patience is not None:
-            why = f"closed after {patience:g} s without a command"
-            self._idle_timer = asyncio.get_running_loop().call_later(patience, self._retire, why)
+        idle_timeout = self._context.settings.idle_timeout
+        if self._retire_reason:
+            self._retire(self._retire_reason)
+        elif idle_timeout is not None:
+            why = f"closed after {idle_timeout:g} s without a command"
+            self._idle_timer = asyncio.get_running_loop().call_later(idle_timeout, self._retire, why)
 
     def replace_when_free(self, why: str) -> None:
         """Give the connection no further command, and retire it when the last one has ended."""
-        self._leaving = why
+        self._retire_reason = why
         self.sessions.drain()
         if self.sessions.are_free:
             self._retire(why)
@@ -113,18 +114,18 @@ class FleetHost:
         loop = asyncio.get_running_loop()
         self._enqueued_at = time.monotonic()
         concluded = loop.create_future()
-        self._task = loop.create_task(self._live(concluded), name=f"sshfan connection to {self.target}")
+        self._task = loop.create_task(self._run_connection(concluded), name=f"sshfan connection to {self.target}")
         self._task.add_done_callback(lambda task: self._task_ended(task, concluded))
         return concluded
 
     def stop_connecting(self) -> None:
-        """Give up an attempt under way, and begin none."""
+        """Cancel an attempt under way, and begin no further one."""
         self._closed = True
         if self._task is not None and self._connection is None:
             self._task.cancel()
 
     async def close(self) -> None:
-        """End the connection, or the attempt at it; return when ssh is reaped."""
+        """End the connection, or the attempt to connect; return when ssh is reaped."""
         self.stop_connecting()
         self._retire(_CLOSED)
         if self._task is not None:
@@ -139,17 +140,17 @@ class FleetHost:
         if self.sessions.are_waiting:
             self.connect_for_waiting()
 
-    async def _live(self, concluded: asyncio.Future[None]) -> None:
+    async def _run_connection(self, concluded: asyncio.Future[None]) -> None:
         context = self._context
         if context.connections >= context.most:
-            why = "the limit on open files (ulimit -n) leaves room for no further connection"
+            why = "the limit on open files (ulimit -n) allows no further connection"
             self._give_up(_failed(Status.LOCAL, why))
             return
         context.connections += 1
         try:
             await BUDGET.lease(DESCRIPTORS, BUDGET.room())
             try:
-                await self._connect_and_stay(concluded)
+                await self._connect_and_hold(concluded)
             finally:
                 BUDGET.release(DESCRIPTORS)
         except asyncio.CancelledError:
@@ -159,16 +160,17 @@ class FleetHost:
         finally:
             context.connections -= 1
 
-    async def _connect_and_stay(self, concluded: asyncio.Future[None]) -> None:
+    async def _connect_and_hold(self, concluded: asyncio.Future[None]) -> None:
+        """Connect, give the connection to the sessions, and wait until it is lost."""
         master = await self._connect()
         if master is None:
             return
         max_age = self._context.settings.max_age
         self._master, self._connection = master, master.connection
         self.takes_signals = master.ssh_log.takes_signals()
-        self._cool_down, self._leaving = _COOL_DOWN, ""
+        self._cool_down, self._retire_reason = _COOL_DOWN, ""
         if max_age is not None:
-            why = f"closed at the age of {max_age:g} s"
+            why = f"closed after {max_age:g} s (max_age)"
             self._age_timer = asyncio.get_running_loop().call_later(max_age, self.replace_when_free, why)
         concluded.set_result(None)
         self.sessions.attach(master.connection)
@@ -185,9 +187,9 @@ class FleetHost:
             self._age_timer.cancel()
             self._age_timer = None
         self.sessions.detach()
-        if self._leaving:
+        if self._retire_reason:
             again = "" if self._closed else ": the next command connects again"
-            self._ended = _not_connected(f"{self._leaving}{again}")
+            self._ended = _not_connected(f"{self._retire_reason}{again}")
         else:
             verdict = Verdict(status=Status.DROPPED, sent=False, phase=Phase.RUN, reason=f"connection lost: {reason}")
             self._ended = replace(self._ended, verdict=verdict)
@@ -220,7 +222,7 @@ class FleetHost:
             await asyncio.sleep(seconds)
 
     def progressed(self, ssh_log: SshLog) -> None:
-        """The master's log has moved on."""
+        """React to new lines in the master's log: pass the peer and the login on to the pacer."""
         assert self._passage is not None
         if ssh_log.peer is not None:
             self._passage.identify(ssh_log.peer)
@@ -228,7 +230,7 @@ class FleetHost:
             self._passage.succeed()
 
     def wrote(self, stream: Stream, data: bytes) -> None:
-        """A master runs no command, so there is no output."""
+        """Ignore output: a master runs no command."""
 
     def _give_up(self, ended: Ended) -> None:
         self._ended = ended
@@ -238,7 +240,7 @@ class FleetHost:
         self._fail_waiting()
 
     def _retire(self, why: str) -> None:
-        self._leaving = why
+        self._retire_reason = why
         self.sessions.drain()
         if self._master is not None:
             self._master.retire()

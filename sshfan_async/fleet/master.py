@@ -1,4 +1,4 @@
-"""One attempt at a host's connection: an ssh that only holds it, and our way into that ssh."""
+"""One ssh master: an ssh process that only holds the connection to a host, and our connection to that process."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["Master"]
 
 _GRACE = 2.0
-"""Seconds between TERM and KILL for a master: it has nothing to finish."""
-_LAST_WORDS = 1.0
-"""Seconds for a master that has closed its socket to exit and say why."""
+"""Seconds between TERM and KILL for a master, which has nothing to finish."""
+_EXIT_WAIT = 1.0
+"""Seconds to wait for the exit of a master that has closed its socket: its exit shows why."""
 
 
 class Master:
@@ -48,15 +48,15 @@ class Master:
         self._target = target
         self._listener = listener
         self._path = ""
-        self._moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ready_or_exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._retired = False
         self._child: Child
         self._exit: asyncio.Task[int] | None = None
 
     async def connect(self, enqueued_at: float) -> Ended:
-        """Start ssh and connect to it; the status is `ok` if that succeeds.
+        """Start ssh and connect to its socket. The status is `ok` if that succeeds.
 
-        Otherwise ssh has been ended, also if this is cancelled.
+        If it fails or is cancelled, ssh is ended before the return.
         """
         started_at = time.time()
         try:
@@ -86,15 +86,15 @@ class Master:
             either: list[asyncio.Future[Any]] = [exit_, closed]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not self._retired:
-                await asyncio.wait([exit_], timeout=_LAST_WORDS)
+                await asyncio.wait([exit_], timeout=_EXIT_WAIT)
         finally:
             exited = exit_.done()
             self.connection.close()
             await self._end()
-        said = await closed
-        if said or not exited:
-            return said or "the ssh master closed its control socket"
-        return self._last_words()
+        reason = await closed
+        if reason or not exited:
+            return reason or "the ssh master closed its control socket"
+        return self._exit_reason()
 
     def retire(self) -> None:
         """Close the connection; `lost` then ends ssh."""
@@ -102,18 +102,18 @@ class Master:
         self.connection.close()
 
     def progressed(self, ssh_log: SshLog) -> None:
-        """The child's log has moved on."""
+        """React to new lines in ssh's log: note when the control socket exists."""
         self._listener.progressed(ssh_log)
-        # The socket is there before ssh logs that it enters its loop (ssh.c: ssh_session2).
+        # ssh creates the socket before it logs that it enters its loop (ssh.c: ssh_session2).
         if self.ssh_log.authenticated and os.path.exists(self._path):
-            self._move()
+            self._set_ready_or_exited()
 
     def wrote(self, stream: Stream, data: bytes) -> None:
-        """A master runs no command, so there is no output."""
+        """Ignore output: a master runs no command."""
 
-    def _move(self) -> None:
-        if not self._moved.done():
-            self._moved.set_result(None)
+    def _set_ready_or_exited(self) -> None:
+        if not self._ready_or_exited.done():
+            self._ready_or_exited.set_result(None)
 
     def _spawn(self) -> None:
         context = self._context
@@ -137,17 +137,17 @@ class Master:
         )
 
     async def _started(self) -> None:
-        # Not in a task of its own: if that is cancelled before its first step, nobody reaps the child.
+        # Not in a task of its own: if that were cancelled before its first step, the child would not be reaped.
         await self._child.started()
         self._exit = asyncio.get_running_loop().create_task(self._child.wait())
-        self._exit.add_done_callback(lambda _: self._move())
+        self._exit.add_done_callback(lambda _: self._set_ready_or_exited())
 
     async def _reach(self) -> tuple[Verdict, Clock | None]:
-        """Wait until ssh listens, and connect to it; if that fails, end it."""
+        """Wait until ssh listens on its socket, and connect to it. If that fails, end ssh."""
         clocks, reached = self._context.settings.clocks, False
         try:
             async with asyncio.timeout(clocks.connect_timeout):
-                await self._moved
+                await self._ready_or_exited
                 if self._exit is not None and not self._exit.done():
                     self.connection = await open_connection(self._path)
                     reached = True
@@ -165,19 +165,19 @@ class Master:
         assert self._child.returncode is not None
         verdict = self.ssh_log.end(self._child.returncode, self._child.preamble)
         if verdict.sent or verdict.status is Status.OK:
-            reason = f"ssh exited with {self._child.returncode} instead of staying: {verdict.reason}"
+            reason = f"ssh exited with {self._child.returncode} and did not hold the connection: {verdict.reason}"
             verdict = Verdict(status=Status.LOCAL, sent=False, phase=verdict.phase, reason=reason)
         return verdict, None
 
     async def _end(self) -> None:
-        """End the child, even if the caller is cancelled meanwhile."""
+        """End ssh and wait for its exit, even if the caller is cancelled."""
         assert self._exit is not None
         if self._child.ended_at is None:
             await self._child.stop(_GRACE)
         await complete(asyncio.wait([self._exit]))
 
-    def _last_words(self) -> str:
-        """Return what ssh wrote about the end of its connection, on standard error or in its log."""
+    def _exit_reason(self) -> str:
+        """Return why ssh exited: by a signal, or the reason that it wrote to stderr or to its log."""
         child = self._child
         assert child.returncode is not None
         if child.returncode < 0:

@@ -1,4 +1,4 @@
-"""Some hosts of a fleet: what `Fleet` and `SyncFleet` have in common."""
+"""All or some hosts of a fleet: the base of `Fleet` and `SyncFleet`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Part", "RunOutcomes"]
 
 
 class Part:
-    """Some hosts of a fleet."""
+    """All or some hosts of a fleet."""
 
     def __init__(self, home: Home, members: Mapping[Target, str]) -> None:
         self._home = home
@@ -34,11 +34,12 @@ class Part:
 
     @property
     def status(self) -> Report:
-        """The state of each connection at this moment, as a report with one outcome per host.
+        """The state of each connection now, as a report with one outcome for each host.
 
-        `ok`: connected. `not_run`: closed because it was not used, or not connected yet. Any other status is why
-        there is no connection: it could not be made (`unreachable`, `auth`, …), or was lost (`dropped`). `phases`
-        and `attempts` are those of the last connecting.
+        The status is `ok` if the host is connected, and `not_run` if it is not connected yet, or if its connection
+        was closed (`idle_timeout`, `max_age`). Any other status says why there is no connection: connecting failed
+        (`unreachable`, `auth`, …), or the connection was lost (`dropped`). `phases` and `attempts` describe the last
+        attempts to connect. Nothing is sent to the hosts.
         """
         return Report(self._pool.statuses(self._members), finished_at=time.time())
 
@@ -68,7 +69,7 @@ class Part:
 
 
 class RunOutcomes:
-    """A run's outcomes, gathered in whatever thread they come, and read when the run is over."""
+    """Collects the outcomes of a run, from any thread, for its report."""
 
     def __init__(self) -> None:
         self._found: dict[Target, Outcome] = {}
@@ -78,5 +79,5 @@ class RunOutcomes:
         self._found[outcome.target] = outcome
 
     def report(self, members: Iterable[Target]) -> Report:
-        """Return the report on `members`, each of which has ended."""
+        """Return the report on `members`, which must all have an outcome."""
         return Report(tuple(self._found[target] for target in members), finished_at=time.time())

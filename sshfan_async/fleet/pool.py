@@ -1,4 +1,4 @@
-"""`Pool`: the connections of a fleet, and the runs over them, all in one standard event loop."""
+"""`Pool`: the connections of a fleet and the runs over them, in one standard event loop."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Pool:
         """Connect to all hosts; return when each is connected or has failed.
 
         Raises:
-            FleetUnavailable: ssh cannot be started here at all.
+            FleetUnavailable: ssh cannot be started on this machine.
 
         """
         settings = self._settings
@@ -87,13 +87,13 @@ class Pool:
             await asyncio.wait([host.connect() for host in self._hosts.values()])
 
     def stop_opening(self) -> None:
-        """Let `open` return soon; call `close` next."""
+        """Cancel connecting, so that `open` returns soon. Call `close` next."""
         self._closing = True
         for host in self._hosts.values():
             host.stop_connecting()
 
     async def close(self) -> None:
-        """End all runs, then all connections; return when every ssh is reaped and no file is left."""
+        """End all runs, then all connections; return when every ssh is reaped and all files are removed."""
         self._closing = True
         for run in self._runs:
             run.cancel()
@@ -115,7 +115,12 @@ class Pool:
         return tuple(self._hosts[target].outcome() for target in targets)
 
     async def run(self, run: FleetRun) -> None:
-        """Run a command to its end; the run's `emit` gets the outcome of each host."""
+        """Run a command to its end; the run's `emit` receives the outcome of each host.
+
+        Raises:
+            RuntimeError: the pool is closed.
+
+        """
         if self._closing or self._context is None:
             raise RuntimeError("this fleet is closed: run commands inside its `with` block")
         self._runs.add(run)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["FleetRun"]
 
 _PER_TURN = 8
-"""Commands sent in one turn of the loop: well under a millisecond."""
+"""Commands to send in one turn of the loop, which takes well under a millisecond."""
 
 
 class FleetRun:
@@ -50,7 +50,7 @@ class FleetRun:
         self._wrapped: tuple[bytes, str] | None = None
 
     async def go(self, hosts: list[FleetHost], run_log: RunLog) -> None:
-        """Submit the command to `hosts`; return when each has its outcome, even if cancelled meanwhile."""
+        """Submit the command to `hosts`; return when each has its outcome, even if the caller is cancelled."""
         loop = asyncio.get_running_loop()
         self._run_log, self.ended = run_log, loop.create_future()
         self.store = Store(self.run.limits.memory)
@@ -74,7 +74,7 @@ class FleetRun:
             self.store.close()
 
     async def _submit(self, commands: list[HostCommand], hosts: list[FleetHost]) -> None:
-        """Submit each command to its host, some in each turn of the loop."""
+        """Submit each command to its host, `_PER_TURN` in each turn of the loop."""
         for number, (command, host) in enumerate(zip(commands, hosts, strict=True), 1):
             if self._stopped is not None:
                 command.stop(self._stopped)
@@ -103,23 +103,23 @@ class FleetRun:
             command.stop(cause)
 
     def cancel(self) -> None:
-        """End the run early, because its caller asks."""
+        """End the run early, at the caller's request."""
         self.stop("stop")
 
     def text(self, *, wrapped: bool) -> tuple[bytes, str | None]:
-        """Return what the login shell gets, and the secret of the watchdog, None without one."""
+        """Return the text for the login shell, and the watchdog's secret (None if not `wrapped`)."""
         if not wrapped:
             return self._plain, None
         if self._wrapped is None:
             run, secret = self.run, new_secret()
             size = None if self.source is None else self.source.size
             mode = OnStop.KILL if run.on_stop is OnStop.LEAVE else run.on_stop
-            whole = wrap(run.command, secret=secret, on_stop=mode, grace=run.clocks.kill_after, stdin_size=size)
-            self._wrapped = os.fsencode(whole), secret
+            text = wrap(run.command, secret=secret, on_stop=mode, grace=run.clocks.kill_after, stdin_size=size)
+            self._wrapped = os.fsencode(text), secret
         return self._wrapped
 
     def finish(self, command: HostCommand, outcome: Outcome) -> None:
-        """A command has its outcome."""
+        """Report the outcome of `command`, and end the run if it is the last one."""
         self._commands.discard(command)
         self._run_log.host_finished(outcome)
         self._emit(outcome)

@@ -1,8 +1,8 @@
-"""A fleet host's sessions: the commands that wait for one, those that have one, and a spare opened ahead.
+"""Give the commands of one fleet host their sessions: a queue, the open sessions, and a spare one opened ahead.
 
-    submit(command) -> waiting -> a session (the spare, or a new one) -> command.begin(channel) -> channel_gone()
+    submit(command) -> queue -> a session (the spare, or a new one) -> command.begin(channel) -> channel_gone()
 
-sshd takes a limited number of sessions on one connection (sshd_config(5): MaxSessions) and refuses the rest.
+sshd allows a limited number of sessions on one connection (sshd_config(5): MaxSessions) and refuses further ones.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
 __all__ = ["Sessions", "Spares"]
 
 _SPARE_LIFETIME = 2.0
-"""Seconds for which a spare session is used, from its opening.
+"""Seconds for which a spare session may be used, after it was opened.
 
-Later the connection may have died without a sign, and a command that was sent is never sent again. So the next
+Later, the connection may be dead with no sign of it, and a command that was sent is never sent again. So a later
 command opens a session of its own, and is sent when the host answers. An idle host must not hold a session open.
 """
 
 _MOST_REFUSALS = 1000
-"""After this many the connection is replaced: the master keeps each refused channel, up to 10,000 (channels.c)."""
+"""After so many, the connection is replaced: the master keeps each refused channel, up to 10,000 (channels.c)."""
 
 
 class Waiter(Protocol):
-    """A command that waits for a session, and then receives what its channel reports."""
+    """A command that waits for a session, and then receives the events of its channel."""
 
     @property
     def has_ended(self) -> bool:
-        """Whether it has its outcome, so that it is not to be sent."""
+        """Whether it has its outcome, and so must not be sent."""
         ...
 
     def begin(self, channel: Channel) -> None:
-        """Use `channel`, open or to be opened."""
+        """Send the command over `channel`, when that is open."""
         ...
 
     def fail(self, verdict: Verdict, clock: Clock | None = None) -> None:
-        """End without having been sent."""
+        """Conclude with `verdict`: the command was not sent."""
         ...
 
     def opened(self) -> None: ...
@@ -71,14 +71,14 @@ class Waiter(Protocol):
 
 
 class SessionsOwner(Protocol):
-    """The host whose sessions these are."""
+    """The host that owns the sessions."""
 
     def busy(self) -> None:
         """The connection is in use."""
         ...
 
     def connect_for_waiting(self) -> None:
-        """Commands wait, and there is no connection that takes them."""
+        """Commands are queued, and no connection can take them."""
         ...
 
     def free(self) -> None:
@@ -86,15 +86,15 @@ class SessionsOwner(Protocol):
         ...
 
     def replace_when_free(self, why: str) -> None:
-        """The connection must take no further command."""
+        """The connection must get no further command."""
         ...
 
 
 class Sessions:
-    """The queue of one host. It survives the host's connections: each is given with `attach`."""
+    """The queue and the sessions of one host. `attach` gives it each new connection."""
 
     def __init__(self, owner: SessionsOwner, spares: Spares, most: int) -> None:
-        """`most`: sessions at once."""
+        """`most`: the most sessions at once."""
         self._owner = owner
         self._spares = spares
         self._most = most
@@ -103,16 +103,16 @@ class Sessions:
         self._waiting: deque[Waiter] = deque()
         self._active = 0
         self._closing: deque[int] = deque()
-        """For each close that the host may not have read, the number of questions asked before it."""
+        """For each close that the host may not have read yet, the number of the last request before it."""
         self._opening: dict[Waiter, int] = {}
-        """Commands that wait for their session, and the sessions of ours that the host may count besides, at most."""
+        """Each command whose session is being opened, and the most other sessions that the host may count then."""
         self._spare: Spare | None = None
         self._refusals = 0
         self._draining = False
 
     @property
     def are_waiting(self) -> bool:
-        """Whether commands wait for a session."""
+        """Whether commands are queued."""
         return bool(self._waiting)
 
     @property
@@ -148,7 +148,7 @@ class Sessions:
         self.pump()
 
     def withdraw(self, command: Waiter) -> None:
-        """Forget a command that has not begun, if it was submitted at all."""
+        """Remove `command` from the queue, if it is there."""
         with contextlib.suppress(ValueError):
             self._waiting.remove(command)
 
@@ -157,12 +157,12 @@ class Sessions:
         self._waiting.appendleft(command)
 
     def fail_waiting(self, verdict: Verdict, clock: Clock | None) -> None:
-        """End all commands that wait."""
+        """Fail all queued commands."""
         waiting, self._waiting = self._waiting, deque()
         for command in waiting:
             command.fail(verdict, clock)
 
-    # what the commands and the spare report of their channels
+    # events of the channels, from the commands and the spare
 
     def opened(self, command: Waiter) -> None:
         """The host has opened a session for `command`."""
@@ -170,45 +170,45 @@ class Sessions:
         self.answered()
 
     def answered(self) -> None:
-        """The host has answered something, and so has read all that was sent before."""
+        """The host has answered something, and so has read everything that was sent before it."""
         if self._waiting:
             self.pump()
 
     def channel_gone(self) -> None:
-        """A command's channel is gone: its session is free when the host knows that."""
+        """A command's channel is closed. Its session is free when the host has read that."""
         self._active -= 1
         if self._connection is not None:
-            self._closing.append(self._connection.asked)
+            self._closing.append(self._connection.requests_sent)
             self._forget_closed(self._connection)
         self.pump()
 
     def refused(self, command: Waiter, reason: str) -> None:
-        """The host has opened no session for `command`: it has as many as it takes."""
+        """The host refused a session for `command`: it has as many as it allows."""
         self._active -= 1
-        beside = self._opening.pop(command)
-        self._note_refusal(beside)
-        if beside > 0 and not command.has_ended:
+        others = self._opening.pop(command)
+        self._note_refusal(others)
+        if others > 0 and not command.has_ended:
             self._waiting.appendleft(command)
         else:
             command.fail(refused_session(reason))
         self.pump()
 
     def spare_refused(self, spare: Spare) -> None:
-        """The host has opened no session ahead of a command."""
+        """The host refused the spare session."""
         self._spare = None
-        self._note_refusal(spare.beside)
+        self._note_refusal(spare.others)
         self.answered()
 
     def spare_gone(self, spare: Spare) -> None:
-        """`spare` is closed, by us or by the host; nothing if a command has it."""
+        """`spare` is closed, by us or by the host. Ignore it if a command has the spare."""
         if spare is self._spare:
             self._spare = None
             assert self._connection is not None
-            self._closing.append(self._connection.asked)
+            self._closing.append(self._connection.requests_sent)
 
-    def _note_refusal(self, beside: int) -> None:
-        if beside > 0:
-            self._room = min(self._room, beside)
+    def _note_refusal(self, others: int) -> None:
+        if others > 0:
+            self._room = min(self._room, others)
         self._refusals += 1
         if self._refusals >= _MOST_REFUSALS:
             self._owner.replace_when_free("replaced after many refused sessions")
@@ -216,7 +216,7 @@ class Sessions:
     # opening sessions
 
     def pump(self) -> None:
-        """Begin the commands that wait, as far as the host has sessions for them."""
+        """Begin the queued commands, as far as the host has sessions for them."""
         self._owner.busy()
         connection = self._connection
         if connection is None or connection.is_lost or self._draining:
@@ -229,7 +229,7 @@ class Sessions:
             self._owner.free()
 
     def _begin_next(self, connection: Connection) -> bool:
-        """Begin the command that has waited longest; return False if the host has no session for it."""
+        """Begin the first queued command; return False if the host has no session for it."""
         if self._spare is not None and self._spare.has_expired():
             self._spare.expire()
         spare, self._spare = self._spare, None
@@ -237,11 +237,11 @@ class Sessions:
             return False
         command = self._waiting.popleft()
         if spare is None:
-            beside, channel = self._active + len(self._closing), connection.open_channel(command)
+            others, channel = self._active + len(self._closing), connection.open_channel(command)
         else:
-            beside, channel = spare.beside, spare.hand_to(command)
+            others, channel = spare.others, spare.pass_to(command)
         if not channel.is_open:
-            self._opening[command] = beside
+            self._opening[command] = others
         self._active += 1
         command.begin(channel)
         if not self._waiting:
@@ -249,55 +249,55 @@ class Sessions:
         return True
 
     def _open_spare(self, connection: Connection) -> None:
-        """Open a session for the next command, if the host takes one more than it may have now."""
+        """Open a session for the next command, if the host allows one more."""
         self._forget_closed(connection)
-        beside = self._active + len(self._closing)
-        if beside < self._room:
-            self._spare = Spare(self, self._spares, connection, beside)
+        others = self._active + len(self._closing)
+        if others < self._room:
+            self._spare = Spare(self, self._spares, connection, others)
 
     def _has_room(self, connection: Connection) -> bool:
-        """Return whether the host takes one more session.
+        """Return whether the host allows one more session.
 
         sshd frees a session at the end of the turn in which it reads our close, and refuses a new one that it reads
         in the same turn (serverloop.c: server_loop2; channels.c: channel_garbage_collect). So a session is free when
-        the host has answered something that was sent after the close. If nothing was, we ask. If no channel is open
-        to ask on, the new session is the question.
+        the host has answered a request that was sent after the close. If there was none, send a keepalive. If no
+        channel is open for it, try a new session.
         """
         self._forget_closed(connection)
         if self._active + len(self._closing) < self._room or self._active == 0:
             return True
-        if self._active < self._room and connection.asked <= self._closing[-1]:
-            return not connection.ask()
+        if self._active < self._room and connection.requests_sent <= self._closing[-1]:
+            return not connection.send_keepalive()
         return False
 
     def _forget_closed(self, connection: Connection) -> None:
-        while self._closing and self._closing[0] < connection.answered:
+        while self._closing and self._closing[0] < connection.last_answered:
             self._closing.popleft()
 
 
 class Spare:
     """A session opened ahead of its command, which then takes one round trip instead of two.
 
-    It receives its channel's reports until a command takes the channel, or it expires.
+    It receives the events of its channel until it is passed to a command, or expires.
     """
 
-    __slots__ = ("_channel", "_sessions", "_spares", "beside")
+    __slots__ = ("_channel", "_sessions", "_spares", "others")
 
-    def __init__(self, sessions: Sessions, spares: Spares, connection: Connection, beside: int) -> None:
-        """`beside`: the sessions of ours that the host may count besides, at most."""
-        self.beside = beside
+    def __init__(self, sessions: Sessions, spares: Spares, connection: Connection, others: int) -> None:
+        """`others`: the most other sessions that the host may count when it opens this one."""
+        self.others = others
         self._sessions = sessions
         self._spares = spares
         self._channel: Channel = connection.open_channel(self)
 
-    def hand_to(self, command: Waiter) -> Channel:
-        """Return the channel; `command` receives its reports from now on."""
+    def pass_to(self, command: Waiter) -> Channel:
+        """Return the channel; from now on `command` receives its events."""
         self._spares.discard(self)
-        self._channel.hand_to(command)
+        self._channel.set_receiver(command)
         return self._channel
 
     def has_expired(self) -> bool:
-        """Return whether it is too old. In a loop that was blocked, a command can come before our timer."""
+        """Return whether it is too old: if the loop was blocked, a command can come before the timer."""
         return self._spares.has_expired(self)
 
     def expire(self) -> None:
@@ -306,59 +306,59 @@ class Spare:
         self._channel.close()
         self._sessions.spare_gone(self)
 
-    # what the channel reports
+    # events of the channel
 
     def opened(self) -> None:
-        """The session is ready."""
+        """Start the lifetime: the session is open."""
         self._spares.add(self)
         self._sessions.answered()
 
     def refused(self, reason: str) -> None:
-        """The host takes no further session."""
+        """Report that the host refused the session."""
         self._sessions.spare_refused(self)
 
     def answered(self, request: str, *, accepted: bool) -> None:
-        """Nothing is asked on it."""
+        """Ignore it: a spare may be asked for a keepalive."""
 
     def closed(self) -> None:
-        """It is closed, by us or by the host."""
+        """Report that the session is closed, by us or by the host."""
         self._spares.discard(self)
         self._sessions.spare_gone(self)
 
     def lost(self, reason: str) -> None:
-        """It is gone with the connection."""
+        """Stop the lifetime: the connection is gone."""
         self._spares.discard(self)
 
     def output(self, stream: Stream, data: bytes) -> None:
-        """No command runs in it."""
+        """Ignore it: no command runs in the session."""
 
     def writable(self) -> None:
-        """Nothing is written to it."""
+        """Ignore it: nothing is written to the session."""
 
     def exited(self, code: int) -> None:
-        """No command runs in it."""
+        """Ignore it: no command runs in the session."""
 
     def signalled(self, name: str) -> None:
-        """No command runs in it."""
+        """Ignore it: no command runs in the session."""
 
 
 class Spares:
-    """The open spare sessions of a fleet, with one timer for all: one for each would be most of their cost."""
+    """The open spare sessions of a fleet. They share one timer: one for each would be most of their cost."""
 
     def __init__(self) -> None:
         self._until: dict[Spare, float] = {}
-        """The loop's time at which each expires, the earliest first."""
+        """When each expires, in seconds of the loop's clock, the earliest first."""
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, spare: Spare) -> None:
-        """Let `spare` expire after its lifetime."""
+        """Start the lifetime of `spare`."""
         loop = asyncio.get_running_loop()
         self._until[spare] = loop.time() + _SPARE_LIFETIME
         if self._timer is None:
             self._timer = loop.call_later(_SPARE_LIFETIME, self._expire)
 
     def has_expired(self, spare: Spare) -> bool:
-        """Return whether the lifetime of `spare` is over; it begins when the session is open."""
+        """Return whether the lifetime of `spare` is over. It has not begun before the session is open."""
         return self._until.get(spare, math.inf) <= asyncio.get_running_loop().time()
 
     def discard(self, spare: Spare) -> None:

@@ -1,4 +1,4 @@
-"""The settings of a fleet, checked once, at the door."""
+"""The settings of a fleet, checked when the fleet is created."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FleetOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSettings:
-    """Made by `checked_settings`. Clocks are in seconds, None for none."""
+    """The checked arguments of a fleet, from `checked_settings`. Times are in seconds, None for no limit."""
 
     targets: Mapping[Target, str]
     user: str | None

@@ -1,10 +1,9 @@
-"""The sockets' directory, and a process that ends the masters when we cannot: killed, or crashed.
+"""The directory of the control sockets, and a guard process that ends the ssh masters if this process dies.
 
-A master without a session lives as long as its connection, whoever started it: neither its standard input nor the
-end of its clients ends it (clientloop.c: client_loop; ControlPersist would, but puts it into the background). So one
-small shell per fleet waits for the end of a pipe that only we hold open, however we end. Masters carry the sockets'
-directory in their arguments: by that it finds them, also one that we had no time to tell of. The pipe is closed in
-every child at exec, so its end cannot come before a master that was just being started can be found.
+A master without a session lives as long as its connection: it ignores the end of its standard input and of its
+clients (clientloop.c: client_loop; ControlPersist would end it, but moves it to the background). So one small shell
+per fleet waits for end of file on a pipe that only this process holds open. It finds the masters by the sockets'
+directory in their arguments. So it finds a master that was just started too: the pipe is closed in a child at exec.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SocketGuard"]
 
-# The directory's name comes through standard input: by its own arguments the keeper would find itself. Without
-# proc(5) it asks ps(1). Signals go to the whole group, for a jump host's ssh.
+# The directory's name is read from standard input: with it in the arguments, the guard would find itself. Without
+# proc(5), use ps(1). Signal the whole process group, for the ssh of a jump host.
 _SCRIPT = r"""
 trap '' HUP INT TERM
 read -r t
@@ -52,12 +51,12 @@ done 2>/dev/null
 """
 
 _PLAIN = re.compile(r"[A-Za-z0-9/._-]{1,40}")
-"""What a control path may hold: neither `%`, `$` and `~`, which ssh expands, nor more than a socket's name has room
-for (unix(7): 108 bytes, elsewhere 104, less what ssh appends while it makes the socket; mux.c: muxserver_listen)."""
+"""Directories for a control path: without `%`, `$` and `~`, which ssh expands, and short enough for the name of a
+socket (unix(7): 108 bytes, elsewhere 104), to which ssh appends some bytes (mux.c: muxserver_listen)."""
 
 
 class SocketGuard:
-    """Made by `start`, ended by `close`."""
+    """The guard process and the sockets' directory of one fleet, from `start` to `close`."""
 
     def __init__(self, process: asyncio.subprocess.Process, pipe: int, prefix: str) -> None:
         self._process = process
@@ -69,10 +68,10 @@ class SocketGuard:
 
     @classmethod
     async def start(cls) -> SocketGuard:
-        """Start the process.
+        """Start the guard process.
 
         Raises:
-            OSError: out of processes or descriptors.
+            OSError: this machine is out of processes or file descriptors.
 
         """
         base = tempfile.gettempdir()
@@ -99,12 +98,12 @@ class SocketGuard:
 
     @contextmanager
     def socket_path(self) -> Iterator[str]:
-        """Give the path of a socket to be; within the block it may be there, afterwards it is not.
+        """Yield a path for a new socket, and remove that socket at the end of the block.
 
-        The directory is there while anybody needs it, and for nobody else to look into.
+        The directory exists only while paths in it are in use. Other users cannot look into it.
 
         Raises:
-            OSError: the directory cannot be made.
+            OSError: the directory cannot be created.
 
         """
         if self._directory is None:
@@ -125,7 +124,7 @@ class SocketGuard:
 
     def _remove(self) -> None:
         if self._directory is not None:
-            # A master that is being ended may still be about to remove the temporary name of its socket.
+            # The temporary socket of a master that is ending may still exist, or vanish during this loop.
             for name in os.listdir(self._directory):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.join(self._directory, name))
@@ -133,7 +132,7 @@ class SocketGuard:
             self._directory = None
 
     async def close(self) -> None:
-        """End the process: all masters have ended."""
+        """End the guard process. Call it when all masters have ended."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._pipe, b"\n")
         os.close(self._pipe)

@@ -1,4 +1,4 @@
-"""`SyncFleet`: the front door for code without an event loop."""
+"""`SyncFleet`: the public fleet for code without an event loop."""
 
 from __future__ import annotations
 
@@ -27,55 +27,58 @@ __all__ = ["SyncFleet", "SyncFleetPart"]
 
 
 class SyncFleetPart(Part):
-    """The hosts of a `SyncFleet`, or some of them."""
+    """All or some hosts of a `SyncFleet`."""
 
     def hosts(self, hosts: Hosts) -> SyncFleetPart:
-        """Return a part of the fleet, over the same connections.
+        """Return a part of the fleet with only `hosts`. It uses the same connections.
 
         Raises:
-            InvalidTarget: a host is not in the fleet.
+            InvalidTarget: a host is not in the fleet, or cannot be used.
 
         """
         return SyncFleetPart(self._home, self._subset(hosts))
 
     def run(self, command: Command, **options: Unpack[CommandOptions]) -> Report:
-        """Run `command` on all hosts and return when all have ended, as `Hosts.run` does.
+        """Run `command` on all hosts and return a report with exactly one outcome for each.
 
-        Ctrl-C ends the commands, and is raised when that is done; the connections stay.
+        The arguments and the errors raised are those of `Fleet.run`. Ctrl-C ends the commands and raises
+        KeyboardInterrupt when they have ended. The connections stay open.
         """
         outcomes = RunOutcomes()
         run = self._run("run", command, outcomes.add, **options)
-        self._home.wait_for(self._home.begin(self._pool.run, run), stop=run.cancel)
+        self._home.wait_for(self._home.start(self._pool.run, run), stop=run.cancel)
         return outcomes.report(self._members)
 
     @contextmanager
     def stream(self, command: Command, **options: Unpack[CommandOptions]) -> Iterator[Iterator[Outcome]]:
-        """Run `command` on all hosts and give each outcome as soon as it is there.
+        """Run `command` on all hosts and yield each outcome when its host has ended.
 
             with fleet.stream("uptime") as outcomes:
                 for outcome in outcomes:
                     ...
 
-        Leaving the block early ends what still runs. The arguments, and what is raised, are those of `run`.
+        Leaving the block early ends the commands that are still running. The arguments and the errors raised are
+        those of `run`.
         """
         ended: SimpleQueue[Outcome | None] = SimpleQueue()
         run = self._run("stream", command, ended.put, **options)
-        begun = self._home.begin(self._pool.run, run)
-        begun.add_done_callback(lambda _: ended.put(None))
+        running = self._home.start(self._pool.run, run)
+        running.add_done_callback(lambda _: ended.put(None))
         try:
             yield iter(ended.get, None)
         finally:
-            self._home.tell(run.cancel)
-            self._home.wait_for(begun, stop=run.cancel)
+            self._home.call(run.cancel)
+            self._home.wait_for(running, stop=run.cancel)
 
 
 class SyncFleet(SyncFleetPart):
-    """`Fleet` for code without an event loop: the connections live in a thread of their own.
+    """Run many commands over open connections to the same hosts, without an event loop.
 
         with SyncFleet(hosts) as fleet:
             report = fleet.run("uptime")
 
-    The arguments, and what is raised, are those of `Fleet`.
+    The connections are handled in a thread of its own. Call the methods in any thread. The arguments and the errors
+    raised are those of `Fleet`.
     """
 
     def __init__(self, hosts: Hosts, user: str | None = None, **options: Unpack[FleetOptions]) -> None:
@@ -86,7 +89,7 @@ class SyncFleet(SyncFleetPart):
     def __enter__(self) -> Self:
         pool = self._home.enter(here=False)
         try:
-            self._home.wait_for(self._home.begin(pool.open), stop=pool.stop_opening)
+            self._home.wait_for(self._home.start(pool.open), stop=pool.stop_opening)
         except BaseException:
             self._close()
             raise
@@ -100,7 +103,7 @@ class SyncFleet(SyncFleetPart):
         self._close()
 
     def _close_late(self) -> None:
-        """End what nobody has closed: once the interpreter has stopped our thread, its end would never come."""
+        """Close a fleet that is still open at exit, before the interpreter stops its thread."""
         if not self._home.is_in_another_process:
             warnings.warn("a SyncFleet was not closed: use it in a `with` block", ResourceWarning, stacklevel=1)
         self._close()
@@ -109,6 +112,6 @@ class SyncFleet(SyncFleetPart):
         if self._home.is_in_another_process:
             return
         try:
-            self._home.wait_for(self._home.begin(self._pool.close), stop=cannot_be_stopped)
+            self._home.wait_for(self._home.start(self._pool.close), stop=cannot_be_stopped)
         finally:
-            self._home.leave()
+            self._home.close()

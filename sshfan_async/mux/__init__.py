@@ -1,4 +1,4 @@
-"""The SSH connection protocol (RFC 4254) through OpenSSH's control socket: many commands over one master. Private.
+"""Speak the SSH connection protocol (RFC 4254) over OpenSSH's control socket: many commands over one master. Private.
 
-The master does keys, cryptography and rekeying in its own process; here are channels, windows and requests.
+The master does the authentication, the encryption and the rekeying. This package does channels, windows and requests.
 """

@@ -1,4 +1,4 @@
-"""One channel: a session on the host, and what its receiver is told of it (RFC 4254, 5 and 6)."""
+"""One channel: a session on the host, and the events that its receiver gets (RFC 4254, 5 and 6)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel", "Receiver"]
 
-_SAID = 200
-"""Characters of what the host says that go into a reason."""
+_QUOTE_LENGTH = 200
+"""Characters of a text from the host that go into a reason."""
 _STDERR = 1  # RFC 4254, 5.2: SSH_EXTENDED_DATA_STDERR
-_MOST = 2**32 - 1  # RFC 4254, 5.2: no window may grow beyond
+_MAX_WINDOW = 2**32 - 1  # RFC 4254, 5.2
 
 
 class Receiver(Protocol):
-    """Who is told what happens on a channel. Every call comes in the event loop; none may raise."""
+    """Receives the events of a channel. Its methods are called in the event loop, and must not raise."""
 
     def opened(self) -> None:
         """The host has opened the session: commands may be sent."""
 
     def refused(self, reason: str) -> None:
-        """The host opens no session; nothing more comes."""
+        """The host has refused the session. No further event follows."""
 
     def answered(self, request: str, *, accepted: bool) -> None:
         """The host has answered `"exec"`, `"signal"` or `"keepalive"`."""
@@ -38,7 +38,7 @@ class Receiver(Protocol):
         """The command has written `data`."""
 
     def writable(self) -> None:
-        """`Channel.write` takes more again."""
+        """`Channel.write` can take more data again."""
 
     def exited(self, code: int) -> None:
         """The command has exited with `code`."""
@@ -47,112 +47,113 @@ class Receiver(Protocol):
         """The command died of the signal `name`, without `SIG`."""
 
     def closed(self) -> None:
-        """The host has closed the channel; nothing more comes."""
+        """The host has closed the channel. No further event follows."""
 
     def lost(self, reason: str) -> None:
-        """The connection is gone; nothing more comes."""
+        """The connection is gone. No further event follows."""
 
 
 class ChannelOwner(Protocol):
-    """What a channel needs of its connection."""
+    """The part of a connection that its channels use."""
 
     is_full: bool
-    asked: int
+    requests_sent: int
 
     def send(self, *packets: bytes) -> None: ...
 
     def forget(self, number: int) -> None: ...
 
-    def note_answer(self, question: int) -> None: ...
+    def note_answer(self, request: int) -> None: ...
 
 
 class Channel:
-    """A session channel, made by `Connection.open_channel`.
+    """A session channel, opened by `Connection.open_channel`.
 
-    While it is paused the host is granted no further window, and stops sending after `WINDOW` bytes.
+    While it is paused, it does not extend the host's window, so the host stops after at most `WINDOW` bytes.
     """
 
     __slots__ = (
-        "_asked",
         "_close_sent",
         "_connection",
+        "_consumed",
         "_eof_sent",
-        "_longest",
+        "_max_packet",
         "_number",
         "_paused",
+        "_receive_window",
         "_receiver",
         "_remote",
-        "_room",
-        "_taken",
-        "_wants_room",
-        "_window",
+        "_send_window",
+        "_unanswered",
+        "_write_blocked",
     )
 
-    def __init__(self, connection: ChannelOwner, number: int, receiver: Receiver, question: int) -> None:
-        """`question`: the number of the open among all questions of the connection."""
+    def __init__(self, connection: ChannelOwner, number: int, receiver: Receiver, request: int) -> None:
+        """`request`: the number of the open request (`Connection.requests_sent`)."""
         self._connection = connection
         self._number = number
         self._receiver = receiver
         self._remote: int | None = None
-        self._window = WINDOW
-        self._taken = 0
+        self._receive_window = WINDOW
+        self._consumed = 0
         self._paused = False
-        self._room = 0
-        self._longest = 0
-        self._wants_room = False
+        self._send_window = 0
+        self._max_packet = 0
+        self._write_blocked = False
         self._eof_sent = False
         self._close_sent = False
-        self._asked: deque[tuple[str, int]] = deque([("open", question)])
+        self._unanswered: deque[tuple[str, int]] = deque([("open", request)])
+        """The kind and the number of each request whose answer has not come."""
 
     @property
     def is_open(self) -> bool:
         """Whether the host has opened the session, and we have not closed it."""
         return self._remote is not None and not self._close_sent
 
-    def hand_to(self, receiver: Receiver) -> None:
-        """Tell `receiver` what happens from now on."""
+    def set_receiver(self, receiver: Receiver) -> None:
+        """Send the events to `receiver` from now on."""
         self._receiver = receiver
 
     # what we send
 
     def set_variable(self, name: str, value: str) -> None:
-        """Set an environment variable for the command, if the host takes it (sshd_config(5): AcceptEnv)."""
+        """Set an environment variable for the command, if the host accepts it (sshd_config(5): AcceptEnv)."""
         self._request(b"env", name.encode(), value.encode("utf-8", "surrogateescape"))
 
     def execute(self, command: bytes) -> None:
-        """Have the host's login shell run `command`; `Receiver.answered` tells whether it does."""
+        """Ask the host to run `command` in the login shell. `Receiver.answered` gets the reply."""
         self._request(b"exec", command, answer="exec")
 
     def signal(self, name: str) -> None:
-        """Signal the command's process group (`"TERM"`); `Receiver.answered` tells whether the host did.
+        """Ask the host to signal the command's process group (`"TERM"`). `Receiver.answered` gets the reply.
 
-        RFC 4254, 6.9, wants no reply to this request, but OpenSSH and dropbear give one where asked to
-        (serverloop.c: server_input_channel_req).
+        RFC 4254, 6.9, has no reply to this request, but OpenSSH and dropbear send one on request (serverloop.c:
+        server_input_channel_req).
         """
         self._request(b"signal", name.encode("ascii"), answer="signal")
 
-    def ask(self) -> bool:
-        """Ask for an answer, `"keepalive"`, as OpenSSH does itself; False where the channel is not open."""
+    def send_keepalive(self) -> bool:
+        """Send a request that has no effect but an answer. Return False if the channel is not open."""
         if not self.is_open:
             return False
         self._request(b"keepalive@openssh.com", answer="keepalive")
         return True
 
     def write(self, data: bytes | memoryview) -> int:
-        """Send the beginning of `data` to the command's standard input; return how many bytes.
+        """Send the beginning of `data` to the command's standard input; return the number of bytes sent.
 
-        Fewer than given, or none, where the host or the socket takes no more: `Receiver.writable` is told when to go
-        on.
+        If the host or the socket cannot take all, fewer bytes are sent, or none, and `Receiver.writable` is called
+        when there is room again.
         """
-        count = min(len(data), self._room, self._longest)
+        count = min(len(data), self._send_window, self._max_packet)
         if count > 0 and not self._connection.is_full:
             assert self._remote is not None
-            self._room -= count
+            self._send_window -= count
             self._connection.send(wire.channel_data_head(self._remote, count), bytes(data[:count]))
         else:
             count = 0
         if count < len(data):
-            self._wants_room = True
+            self._write_blocked = True
         return count
 
     def write_eof(self) -> None:
@@ -162,17 +163,17 @@ class Channel:
             self._connection.send(wire.channel_eof(self._remote))
 
     def close(self) -> None:
-        """Close the channel from our side; the host's answer still comes as `Receiver.closed`."""
+        """Close our side of the channel. `Receiver.closed` is called when the host has closed its side."""
         if self._remote is not None and not self._close_sent:
             self._close_sent = True
             self._connection.send(wire.channel_close(self._remote))
 
     def pause(self) -> None:
-        """Grant the host no further window, until `resume`."""
+        """Do not extend the host's window until `resume`."""
         self._paused = True
 
     def resume(self) -> None:
-        """Grant the host window again."""
+        """Extend the host's window again."""
         self._paused = False
         self._grant()
 
@@ -180,24 +181,24 @@ class Channel:
         if self._remote is None or self._close_sent:
             return
         if answer != "":
-            self._connection.asked += 1
-            self._asked.append((answer, self._connection.asked))
+            self._connection.requests_sent += 1
+            self._unanswered.append((answer, self._connection.requests_sent))
         self._connection.send(wire.channel_request(self._remote, name, *strings, reply=answer != ""))
 
     def _grant(self) -> None:
-        if self._taken >= WINDOW // 2 and not self._paused and not self._close_sent:
+        if self._consumed >= WINDOW // 2 and not self._paused and not self._close_sent:
             assert self._remote is not None
-            self._window += self._taken
-            self._connection.send(wire.window_adjust(self._remote, self._taken))
-            self._taken = 0
+            self._receive_window += self._consumed
+            self._connection.send(wire.window_adjust(self._remote, self._consumed))
+            self._consumed = 0
 
-    # what comes: only `Connection` calls these
+    # what we receive; `Connection` calls these
 
-    def take(self, number: int, data: memoryview, start: int, end: int) -> None:
-        """Take a message whose fields, less the recipient, are `data[start:end]`.
+    def receive(self, number: int, data: memoryview, start: int, end: int) -> None:
+        """Handle a message for this channel; its fields after the recipient are `data[start:end]`.
 
         Raises:
-            MuxError: it is malformed, or out of order.
+            MuxError: the message is malformed, or out of order.
 
         """
         handler = _HANDLERS[number]
@@ -206,39 +207,39 @@ class Channel:
             raise MuxError(f"message {number} out of order on channel {self._number}")
         handler(self, Fields(data, start, end))
 
-    def take_data(self, data: bytes) -> None:
-        """Take a piece of the command's standard output."""
+    def receive_data(self, data: bytes) -> None:
+        """Pass on standard output of the command."""
         self._deliver("stdout", data)
 
-    def lose(self, reason: str) -> None:
-        """The connection is gone."""
+    def report_loss(self, reason: str) -> None:
+        """Report that the connection is gone."""
         self._receiver.lost(reason)
 
     def socket_writable(self) -> None:
-        """The socket takes more again."""
-        if self._wants_room and self._room > 0 and not self._close_sent:
-            self._wants_room = False
+        """Report that the socket can take more data again, if a write is blocked."""
+        if self._write_blocked and self._send_window > 0 and not self._close_sent:
+            self._write_blocked = False
             self._receiver.writable()
 
     def _confirmed(self, fields: Fields) -> None:
-        self._remote, self._room, self._longest = fields.u32(), fields.u32(), fields.u32()
-        # Behind a data message's head there must be room for data, and none may be longer than the socket takes.
-        self._longest = min(self._longest, wire.LONGEST // 2)
-        if self._longest == 0:
-            raise MuxError(f"channel {self._number} takes packets of no size")
-        self._take_answer()
+        self._remote, self._send_window, self._max_packet = fields.u32(), fields.u32(), fields.u32()
+        # A data message must fit into a packet of the control socket, with its head.
+        self._max_packet = min(self._max_packet, wire.MAX_PACKET // 2)
+        if self._max_packet == 0:
+            raise MuxError(f"channel {self._number} has a maximum packet size of 0")
+        self._pop_unanswered()
         self._receiver.opened()
 
     def _refused(self, fields: Fields) -> None:
-        code, said = fields.u32(), printable(fields.string(), _SAID)
+        code, text = fields.u32(), printable(fields.string(), _QUOTE_LENGTH)
         self._connection.forget(self._number)
-        self._take_answer()
-        self._receiver.refused(said or f"reason {code}")
+        self._pop_unanswered()
+        self._receiver.refused(text or f"reason {code}")
 
     def _adjusted(self, fields: Fields) -> None:
-        self._room += fields.u32()
-        if self._room > _MOST:
-            raise MuxError(f"a window beyond {_MOST:,} bytes on channel {self._number}")
+        self._send_window += fields.u32()
+        if self._send_window > _MAX_WINDOW:
+            raise MuxError(f"a window of more than {_MAX_WINDOW:,} bytes on channel {self._number}")
         self.socket_writable()
 
     def _extended(self, fields: Fields) -> None:
@@ -258,13 +259,13 @@ class Channel:
             self._grant()
 
     def _count(self, size: int) -> None:
-        self._window -= size
-        self._taken += size
-        if self._window < 0:
-            raise MuxError(f"{-self._window:,} bytes more on channel {self._number} than its window allows")
+        self._receive_window -= size
+        self._consumed += size
+        if self._receive_window < 0:
+            raise MuxError(f"{-self._receive_window:,} bytes more on channel {self._number} than its window allows")
 
     def _ended(self, fields: Fields) -> None:
-        pass  # the end of the output: the exit status or the close says more
+        pass  # the output has ended; the close comes later
 
     def _requested(self, fields: Fields) -> None:
         name, wants_reply = fields.string(), fields.flag()
@@ -283,14 +284,14 @@ class Channel:
         self._answer(accepted=False)
 
     def _answer(self, *, accepted: bool) -> None:
-        if not self._asked:
-            raise MuxError(f"an answer on channel {self._number} that nobody asked for")
-        self._receiver.answered(self._take_answer(), accepted=accepted)
+        if not self._unanswered:
+            raise MuxError(f"an answer without a request on channel {self._number}")
+        self._receiver.answered(self._pop_unanswered(), accepted=accepted)
 
-    def _take_answer(self) -> str:
-        request, question = self._asked.popleft()
-        self._connection.note_answer(question)
-        return request
+    def _pop_unanswered(self) -> str:
+        kind, number = self._unanswered.popleft()
+        self._connection.note_answer(number)
+        return kind
 
     def _closed(self, fields: Fields) -> None:
         self.close()

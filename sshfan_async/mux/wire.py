@@ -1,6 +1,6 @@
-"""Bytes of two protocols: the frames of OpenSSH's control socket, and the messages of RFC 4254 that follow them.
+"""Encode and decode two protocols: the frames of OpenSSH's control socket, and the messages of RFC 4254 after them.
 
-Pure: no I/O. Every length is held against what is there, and against a limit, before anything is made of it.
+No I/O. Every length is checked before it is used.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from struct import Struct
 from typing import Final
 
 __all__ = [
-    "LONGEST",
-    "PACKET",
+    "MAX_DATA",
+    "MAX_PACKET",
     "WINDOW",
     "Fields",
     "Message",
@@ -30,18 +30,18 @@ __all__ = [
     "window_adjust",
 ]
 
-LONGEST: Final = 256 * 1024
-"""Bytes of the longest packet: OpenSSH's own limit on the wire and on the socket (packet.h: PACKET_MAX_SIZE;
+MAX_PACKET: Final = 256 * 1024
+"""Bytes of a packet, at most: OpenSSH's own limit on the wire and on the socket (packet.h: PACKET_MAX_SIZE;
 channels.c: CHANNEL_MUX_MAX_PACKET)."""
 
 WINDOW: Final = 2 * 1024 * 1024
-"""Bytes that the host may send before we have taken any: what we hold for a channel at most."""
-PACKET: Final = 128 * 1024
-"""Bytes of data in one message. sshd sends 32 KiB to its own client; larger ones cost both sides fewer turns."""
+"""Bytes that the host may send before we have read any, and so the most that a channel has in memory."""
+MAX_DATA: Final = 128 * 1024
+"""Bytes of data in one message, at most. OpenSSH's own client allows 32 KiB; larger messages take fewer turns."""
 
 
 class MuxError(Exception):
-    """The other side broke the protocol, or refused us; the message says how. Never leaves this package's fleet."""
+    """The other side broke the protocol, or refused the connection. Internal: a fleet turns it into an outcome."""
 
 
 class Mux:
@@ -76,7 +76,7 @@ class Message:
 
 _U32 = Struct(">I")
 _NUMBERED = Struct(">IBBI")
-"""Packet length, padding length (none: the proxy's packets are not padded), message number, recipient channel."""
+"""Packet length, padding length (0: packets of the proxy are not padded), message number, recipient channel."""
 _ADJUST = Struct(">IBBII")
 _DATA = Struct(">IBBII")
 
@@ -85,16 +85,16 @@ _PROHIBITED = 1  # RFC 4254, 5.1: SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
 
 
 def u32_at(data: memoryview, at: int) -> int:
-    """Read a number of four bytes, which must be there."""
+    """Read a number of four bytes. The caller has checked that they are there."""
     number: int = _U32.unpack_from(data, at)[0]
     return number
 
 
 class Fields:
-    """The fields of one message, read in turn.
+    """Reads the fields of one message, one after the other.
 
     Raises:
-        MuxError: by each method; the message is too short for the field.
+        MuxError: by each method, if the message is too short for the field.
 
     """
 
@@ -107,23 +107,23 @@ class Fields:
 
     def u32(self) -> int:
         """Read a number of four bytes."""
-        return u32_at(self._data, self._take(4))
+        return u32_at(self._data, self._advance(4))
 
     def flag(self) -> bool:
         """Read a boolean: any byte but 0 is true (RFC 4251, 5)."""
-        return self._data[self._take(1)] != 0
+        return self._data[self._advance(1)] != 0
 
     def string(self) -> bytes:
-        """Read bytes with their length before them."""
+        """Read a string: its length, then its bytes."""
         length = self.u32()
-        at = self._take(length)
+        at = self._advance(length)
         return bytes(self._data[at : at + length])
 
     def skip_string(self) -> None:
-        """Pass over bytes with their length before them."""
-        self._take(self.u32())
+        """Skip a string."""
+        self._advance(self.u32())
 
-    def _take(self, count: int) -> int:
+    def _advance(self, count: int) -> int:
         at = self._at
         if count > self._end - at:
             raise MuxError(f"a message that ends {count - (self._end - at):,} bytes early")
@@ -132,35 +132,35 @@ class Fields:
 
 
 def mux_hello() -> bytes:
-    """The first frame on a control socket, from both sides."""
+    """Return the first frame on a control socket, which both sides send."""
     return _frame(_U32.pack(Mux.HELLO) + _U32.pack(Mux.VERSION))
 
 
 def mux_proxy(request: int) -> bytes:
-    """Ask the master to speak the connection protocol from here on."""
+    """Return the request for proxy mode, in which the master speaks the connection protocol."""
     return _frame(_U32.pack(Mux.PROXY) + _U32.pack(request))
 
 
 def channel_open_session(sender: int, window: int, longest: int) -> bytes:
-    """RFC 4254, 6.1."""
+    """Return the request to open a session (RFC 4254, 6.1)."""
     return _packet(
         Message.CHANNEL_OPEN, _string(_SESSION) + _U32.pack(sender) + _U32.pack(window) + _U32.pack(longest)
     )
 
 
 def open_refusal(recipient: int) -> bytes:
-    """Refuse a channel that the host opens (RFC 4254, 5.1)."""
-    why = _string(b"no channels to this side") + _string(b"")
-    return _packet(Message.CHANNEL_OPEN_FAILURE, _U32.pack(recipient) + _U32.pack(_PROHIBITED) + why)
+    """Return the refusal of a channel that the host wants to open (RFC 4254, 5.1)."""
+    reason = _string(b"no channels to this side") + _string(b"")
+    return _packet(Message.CHANNEL_OPEN_FAILURE, _U32.pack(recipient) + _U32.pack(_PROHIBITED) + reason)
 
 
 def request_failure() -> bytes:
-    """Answer a global request that we do not know (RFC 4254, 4)."""
+    """Return the refusal of a global request: we support none (RFC 4254, 4)."""
     return _packet(Message.REQUEST_FAILURE, b"")
 
 
 def channel_request(recipient: int, name: bytes, *strings: bytes, reply: bool) -> bytes:
-    """A request whose own fields are all strings: exec, env, signal (RFC 4254, 6.4, 6.5, 6.9)."""
+    """Return a request whose own fields are all strings: env, exec, signal (RFC 4254, 6.4, 6.5, 6.9)."""
     fields = b"".join(map(_string, strings))
     return _packet(
         Message.CHANNEL_REQUEST, _U32.pack(recipient) + _string(name) + (b"\1" if reply else b"\0") + fields
@@ -168,27 +168,27 @@ def channel_request(recipient: int, name: bytes, *strings: bytes, reply: bool) -
 
 
 def window_adjust(recipient: int, count: int) -> bytes:
-    """RFC 4254, 5.2."""
+    """Return a message that lets the host send `count` more bytes (RFC 4254, 5.2)."""
     return _ADJUST.pack(10, 0, Message.CHANNEL_WINDOW_ADJUST, recipient, count)
 
 
 def channel_data_head(recipient: int, count: int) -> bytes:
-    """What stands before `count` bytes of data (RFC 4254, 5.2)."""
+    """Return the head of a data message, which `count` bytes of data follow (RFC 4254, 5.2)."""
     return _DATA.pack(count + 10, 0, Message.CHANNEL_DATA, recipient, count)
 
 
 def channel_eof(recipient: int) -> bytes:
-    """RFC 4254, 5.3."""
+    """Return a message that ends our data (RFC 4254, 5.3)."""
     return _NUMBERED.pack(6, 0, Message.CHANNEL_EOF, recipient)
 
 
 def channel_close(recipient: int) -> bytes:
-    """RFC 4254, 5.3."""
+    """Return a message that closes the channel (RFC 4254, 5.3)."""
     return _NUMBERED.pack(6, 0, Message.CHANNEL_CLOSE, recipient)
 
 
 def channel_failure(recipient: int) -> bytes:
-    """Answer a channel's request that we do not know (RFC 4254, 5.4)."""
+    """Return the refusal of a channel request that we do not support (RFC 4254, 5.4)."""
     return _NUMBERED.pack(6, 0, Message.CHANNEL_FAILURE, recipient)
 
 

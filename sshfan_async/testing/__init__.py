@@ -1,9 +1,9 @@
-"""A private fleet of real sshd on loopback, for this package's tests and for its users' tests.
+"""Test against a private, real sshd on loopback that answers to many host names.
 
     with SshdFleet(hosts=20) as fleet:
         report = asyncio.run(fan_out(fleet.hosts, "uptime", ssh=fleet.ssh))
 
-pytest finds the fixtures `sshd_fleet` and `sshd_fleet_factory` by itself (`pytest_plugin` in this package).
+pytest loads the fixtures `sshd_fleet` and `sshd_fleet_factory` automatically (`sshfan_async.testing.pytest_plugin`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["SshdFleet"]
 
 
 def __getattr__(name: str) -> object:
-    """Import `SshdFleet` when it is first used (PEP 562): every pytest run imports this package."""
+    """Import `SshdFleet` on first use (PEP 562): every run of pytest imports this package."""
     if name != "SshdFleet":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from sshfan_async.testing import fleet
@@ -27,5 +27,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """List `SshdFleet` too if it is not imported yet."""
+    """List `SshdFleet` too, also if it is not imported yet."""
     return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""What a fleet's sshd and its clients read: the text of sshd_config, ssh_config and known_hosts. Pure."""
+"""Write the texts of sshd_config, ssh_config and known_hosts for a test fleet. No I/O."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["ADDRESS", "RESERVED", "Layout", "known_hosts", "ssh_config", "sshd_c
 
 ADDRESS = "127.0.0.1"
 RESERVED = frozenset({"listenaddress", "pidfile", "port"})
-"""The sshd options that nobody may replace: by them we know where and when sshd listens."""
+"""sshd options that a user cannot set: with them, the fleet knows where and when sshd listens."""
 NAMES_PER_BLOCK = 100
-"""ssh's cost of a Host line grows with the square of its names (readconf.c: argv_split)."""
+"""The time that ssh takes for a Host line grows with the square of its names (readconf.c: argv_split)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,17 @@ class Layout:
 
     @property
     def host_key(self) -> Path:
-        """The server's key; its public half is beside it."""
+        """The private key of the server; the public key is in `host_key.pub`."""
         return self.directory / "host_key"
 
     @property
     def client_key(self) -> Path:
-        """The key that every host of the fleet accepts."""
+        """The private key that every host of the fleet accepts."""
         return self.directory / "client_key"
 
     @property
     def known_hosts(self) -> Path:
-        """The server's public key, as its clients know it."""
+        """The server's public key, for the clients."""
         return self.directory / "known_hosts"
 
     @property
@@ -51,12 +51,12 @@ class Layout:
 
     @property
     def sshd_log(self) -> Path:
-        """What sshd writes to its standard error."""
+        """The standard error of sshd."""
         return self.directory / "sshd.log"
 
     @property
     def pid_fifo(self) -> Path:
-        """The PidFile: sshd writes it once it listens (sshd.c: main), and a FIFO makes that an event."""
+        """The PidFile: sshd writes it when it listens (sshd.c: main). It is a FIFO, so we can wait for that."""
         return self.directory / "pid"
 
     @property
@@ -73,7 +73,7 @@ def sshd_config(
     use_pam: bool,
     options: Mapping[str, str | Sequence[str]],
 ) -> str:
-    """Return the server's configuration: our defaults, less what `options` gives, then `options`."""
+    """Return the server's configuration: our defaults, with `options` in place of those that they name."""
     needed = {"ListenAddress": ADDRESS, "Port": str(port), "PidFile": _quoted(layout.pid_fifo)}
     defaults = {
         "AuthorizedKeysFile": _quoted(f"{layout.client_key}.pub"),
@@ -88,9 +88,9 @@ def sshd_config(
         "PermitUserRC": "no",
         "PrintLastLog": "no",
         "PrintMotd": "no",
-        # Shells read rc files below HOME (bash under sshd: ~/.bashrc, zsh: ~/.zshenv): not the user's own.
+        # A private HOME keeps shells from the user's own start-up files (bash under sshd: ~/.bashrc, zsh: ~/.zshenv).
         "SetEnv": _quoted(f"HOME={layout.home}"),
-        # A world-writable directory above the key, as /tmp is, fails the check (auth.c: safe_path).
+        # The check fails if a directory above the key is world-writable, such as /tmp (auth.c: safe_path).
         "StrictModes": "no",
         "Subsystem": "sftp internal-sftp",
         "UsePAM": "yes" if use_pam else "no",
@@ -110,16 +110,16 @@ def ssh_config(
     hosts: Sequence[str],
     added: Mapping[str, Mapping[str, str | Sequence[str]]],
 ) -> str:
-    """Return the clients' configuration; the added hosts' options come first, since the first value wins.
+    """Return the clients' configuration. The options of added hosts come first: ssh uses the first value.
 
-    Names outside the fleet get no address from it, but are kept from the user's keys and known hosts too.
+    Names outside the fleet get no address, but with them too, ssh does not use the user's keys and known hosts.
     """
     names = [*hosts, *(name for name in added if name not in hosts)]
-    where = {"HostName": ADDRESS, "Port": str(port)}
+    address = {"HostName": ADDRESS, "Port": str(port)}
     starts = range(0, len(names), NAMES_PER_BLOCK)
     blocks = [
         *(_block([name], options) for name, options in added.items()),
-        *(_block(names[start : start + NAMES_PER_BLOCK], where) for start in starts),
+        *(_block(names[start : start + NAMES_PER_BLOCK], address) for start in starts),
     ]
     private = {
         "User": user,

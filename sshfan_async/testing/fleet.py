@@ -30,29 +30,32 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class SshdFleet:
-    """One real sshd that answers to many host names; a context manager for `with` and for `async with`.
+    """Run one real sshd that answers to many host names. Use it with `with` or `async with`, once.
 
-    The sshd is private: on loopback, on a free port, with throw-away keys in a directory (0700) of its own,
-    unprivileged unless we are root. Nothing of the user's `~/.ssh`, agent or system-wide ssh configuration
-    is read or written. Remote commands run as the current user and start in that user's home
-    directory (session.c: do_child), but with HOME set to an empty private directory, so that no shell reads
-    the user's own rc files.
+        with SshdFleet(hosts=20) as fleet:
+            report = asyncio.run(fan_out(fleet.hosts, "uptime", ssh=fleet.ssh))
 
-    At the end of the block, also by an exception, and also when this process dies by SIGKILL, sshd and every
-    process of its sessions are ended (TERM, after one second KILL) and the directory is removed. On Linux
-    that includes processes that left their session by `setsid`; elsewhere those stay.
+    The sshd is private: it listens on a free port of 127.0.0.1, with new keys in a directory of its own (mode 0700),
+    and runs as the current user. The user's `~/.ssh`, the agent and the system-wide ssh configuration are not used.
+    Remote commands run as the current user and start in that user's home directory (session.c: do_child). HOME is an
+    empty private directory, so shells do not read the user's own start-up files.
 
-    `hosts`: how many (`node001`, `node002`, …) or their names. `sshd_options`: sshd_config(5) keywords that
-    replace this fleet's own, each with a value as `Ssh(options=...)` takes it; all but ListenAddress, PidFile and
-    Port. `{"KexAlgorithms": "curve25519-sha256"}` makes a connection several times cheaper than OpenSSH's
-    default; `SetEnv` replaces the private HOME too.
+    At the end of the block, sshd and all processes of its sessions are ended (TERM, then KILL after 1 second), and
+    the directory is removed. This also happens after an exception, and if this process is killed (SIGKILL). On Linux
+    it includes processes that left their session with `setsid`; on other systems those stay.
 
-    A fleet can be entered once.
+    Args:
+        hosts: the number of hosts (named `node001`, `node002`, …), or a sequence of names.
+        sshd_options: sshd_config(5) options, which replace the fleet's own: `{"MaxSessions": 5}`. Values are as in
+            `Ssh(options=...)`. ListenAddress, PidFile and Port cannot be set. With
+            `{"KexAlgorithms": "curve25519-sha256"}`, a connection takes several times less CPU than with OpenSSH's
+            default. `SetEnv` also replaces the private HOME.
 
     Raises:
-        InvalidSetting: `hosts` gives no host; a name or an option cannot be written down.
-        FleetUnavailable: on entry; OpenSSH is not installed, or sshd refuses to start (its own words say why).
-        SshfanError: at the end; sshd had ended by itself, or something could not be removed.
+        InvalidSetting: `hosts` is empty, or a name or an option cannot be used.
+        FleetUnavailable: on entry: OpenSSH is not installed, or sshd refuses to start. The message quotes sshd.
+        SshfanError: at the end: sshd had ended early, or something could not be removed.
+        RuntimeError: on entry: this fleet was entered before.
 
     """
 
@@ -66,7 +69,7 @@ class SshdFleet:
         self._sshd_options = {} if sshd_options is None else _texts(sshd_options)
         for keyword in self._sshd_options:
             if keyword.lower() in RESERVED:
-                raise InvalidSetting(f"sshd option {keyword}: the fleet depends on its own")
+                raise InvalidSetting(f"sshd option {keyword} cannot be set: the fleet sets it itself")
         self._added: dict[str, dict[str, list[str]]] = {}
         self._server: Server | None = None
         self._spent = False
@@ -75,7 +78,7 @@ class SshdFleet:
     def __enter__(self) -> Self:
         with self._lock:
             if self._spent:
-                raise RuntimeError("an SshdFleet can be entered once: make another")
+                raise RuntimeError("an SshdFleet can be entered only once: create another one")
             self._spent = True
             running = server.start(self._sshd_options)
             try:
@@ -98,7 +101,7 @@ class SshdFleet:
         try:
             return await to_thread.run_sync(self.__enter__)
         except BaseException:
-            # A native Task.cancel() does not wait for the thread: it may be starting sshd just now.
+            # A native Task.cancel() does not wait for the thread, which may still be starting sshd.
             self._end()
             raise
 
@@ -112,29 +115,29 @@ class SshdFleet:
             with CancelScope(shield=True):
                 await to_thread.run_sync(self._end)
         finally:
-            self._end()  # a native Task.cancel() does not wait for the thread: the lock does
+            self._end()  # a native Task.cancel() does not wait for the thread, but the lock in here does
 
     def __repr__(self) -> str:
         return f"<SshdFleet of {len(self.hosts)} hosts>"
 
     @property
     def directory(self) -> Path:
-        """The private directory: keys, configuration, log."""
+        """The private directory, with the keys, the configuration and the log."""
         return self._running.layout.directory
 
     @property
     def ssh_config(self) -> Path:
-        """The file for `ssh -F`."""
+        """The configuration file for `ssh -F`."""
         return self._running.layout.ssh_config
 
     @property
     def ssh(self) -> Ssh:
-        """The settings with which `fan_out` and its kind reach this fleet."""
+        """The `ssh=` argument with which `fan_out`, `run` and the others reach this fleet."""
         return Ssh(config_file=self.ssh_config)
 
     @property
     def port(self) -> int:
-        """The port on 127.0.0.1."""
+        """The port of sshd on 127.0.0.1."""
         return self._running.port
 
     @property
@@ -143,19 +146,20 @@ class SshdFleet:
         return self._running.pid
 
     def sshd_log(self) -> str:
-        """Return what sshd has logged up to now (at LogLevel VERBOSE)."""
+        """Return the log of sshd up to now (at LogLevel VERBOSE)."""
         return self._running.layout.sshd_log.read_text(errors="backslashreplace")
 
     def add_host(self, name: str, *, options: Mapping[str, OptionValue]) -> None:
-        """Add a host, or change one, by ssh_config(5) options that win over the fleet's own.
+        """Add a host, or change one, with ssh_config(5) options, which replace the fleet's own.
 
-        For hosts that behave badly: `{"Port": 1}` refuses connections, `{"UserKnownHostsFile": "/dev/null"}` has
-        an unknown host key, `{"PubkeyAuthentication": "no"}` refuses the user (IdentityFile would only add a key),
-        `{"ProxyJump": "node001"}` is reached through another host. Clients that start later see the change;
-        `hosts` stays as it is.
+        Use it for hosts that fail: `{"Port": 1}` refuses connections, `{"UserKnownHostsFile": "/dev/null"}` has an
+        unknown host key, `{"PubkeyAuthentication": "no"}` refuses the login (IdentityFile would only add a key), and
+        `{"ProxyJump": "node001"}` is reached through another host. The change applies to ssh processes that start
+        later. The attribute `hosts` does not change.
 
         Raises:
-            InvalidSetting: the name or an option cannot be written down.
+            InvalidSetting: the name or an option cannot be used.
+            RuntimeError: the fleet is not running.
 
         """
         _checked_name(name)
@@ -187,7 +191,7 @@ class SshdFleet:
 def _names(hosts: object) -> tuple[str, ...]:
     if isinstance(hosts, int) and not isinstance(hosts, bool):
         if hosts < 1:
-            raise InvalidSetting(f"hosts={hosts}: a fleet has at least one host")
+            raise InvalidSetting(f"hosts={hosts}: give at least 1")
         width = max(3, len(str(hosts)))
         return tuple(f"node{number:0{width}}" for number in range(1, hosts + 1))
     if isinstance(hosts, str):
@@ -196,18 +200,20 @@ def _names(hosts: object) -> tuple[str, ...]:
         raise InvalidSetting(f"hosts={hosts!r}: give a number, or a sequence of names such as ['web1']")
     names = tuple(dict.fromkeys(map(_checked_name, hosts)))
     if not names:
-        raise InvalidSetting(f"hosts={hosts!r}: a fleet has at least one host")
+        raise InvalidSetting(f"hosts={hosts!r}: give at least one name")
     return names
 
 
 def _checked_name(name: object) -> str:
     if not isinstance(name, str) or HOST_NAME.fullmatch(name) is None:
-        raise InvalidSetting(f"host {name!r}: a name has letters, digits, `.`, `-` and `_`, no `-` or `.` first")
+        raise InvalidSetting(
+            f"host {name!r}: give a name of letters, digits, `.`, `-` and `_` that does not begin with `.` or `-`"
+        )
     return name
 
 
 def _texts(options: Mapping[str, OptionValue]) -> dict[str, list[str]]:
-    """Return the values of each option as they are written down, checked."""
+    """Check `options`, and return the values of each as they are written to the file."""
     if not isinstance(options, Mapping):
         raise InvalidSetting(f"options={options!r} is not a mapping: give {{'MaxSessions': 5}}, for example")
     for keyword, value in options.items():
@@ -217,10 +223,10 @@ def _texts(options: Mapping[str, OptionValue]) -> dict[str, list[str]]:
 
 def _check_option(keyword: object, value: OptionValue) -> None:
     if not isinstance(keyword, str) or KEYWORD.fullmatch(keyword) is None:
-        raise InvalidSetting(f"option {keyword!r}: a keyword has letters and digits only")
+        raise InvalidSetting(f"option {keyword!r} is not the name of an option: give letters and digits only")
     listed = isinstance(value, Sequence) and all(isinstance(each, str) for each in value)
     if not isinstance(value, (str, int)) and not listed:
         raise InvalidSetting(f"option {keyword}={value!r}: give text, a number, True or False, or a list of texts")
     for text in option_texts(value):
         if CONTROL.search(text) is not None:
-            raise InvalidSetting(f"option {keyword}={text!r}: a value is one line")
+            raise InvalidSetting(f"option {keyword}={text!r}: give one line without control characters")

@@ -1,7 +1,7 @@
-"""Fixtures for pytest: `sshd_fleet` and `sshd_fleet_factory`, both of the whole session. An entry point loads it.
+"""The pytest fixtures `sshd_fleet` and `sshd_fleet_factory`, with session scope. pytest loads them by an entry point.
 
 The ini option `sshd_fleet_hosts` (default: 8) sets the number of hosts of `sshd_fleet`. Every pytest run loads this
-module, so it imports nothing of the package until a fixture is used.
+module, so it imports the package only when a fixture is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HOSTS_OPTION = "sshd_fleet_hosts"
 
 
 class SshdFleetFactory(Protocol):
-    """What the fixture `sshd_fleet_factory` is: a call with the arguments of `SshdFleet`."""
+    """The type of the fixture `sshd_fleet_factory`."""
 
     def __call__(
         self,
@@ -31,7 +31,7 @@ class SshdFleetFactory(Protocol):
         *,
         sshd_options: Mapping[str, OptionValue] | None = None,
     ) -> SshdFleet:
-        """Return a fleet that runs until the end of the session."""
+        """Start a fleet, which runs until the end of the test session. The arguments are those of `SshdFleet`."""
         ...
 
 
@@ -42,7 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def sshd_fleet_factory() -> Iterator[SshdFleetFactory]:
-    """Start fleets: call it as `SshdFleet`; they end with the session."""
+    """Return a function that starts an `SshdFleet` with the given arguments.
+
+        fleet = sshd_fleet_factory(2, sshd_options={"MaxSessions": 5})
+
+    Each fleet runs until the end of the test session.
+    """
     from sshfan_async.testing.fleet import SshdFleet
 
     with ExitStack() as fleets:
@@ -59,8 +64,11 @@ def sshd_fleet_factory() -> Iterator[SshdFleetFactory]:
 
 @pytest.fixture(scope="session")
 def sshd_fleet(pytestconfig: pytest.Config, sshd_fleet_factory: SshdFleetFactory) -> SshdFleet:
-    """Return the session's fleet of real sshd hosts on loopback."""
+    """Return a running `SshdFleet`, which all tests of the session share.
+
+    The ini option `sshd_fleet_hosts` sets the number of its hosts.
+    """
     hosts = pytestconfig.getini(HOSTS_OPTION)
     if not hosts.isdecimal():
-        raise pytest.UsageError(f"ini option {HOSTS_OPTION}={hosts!r}: give a number of hosts")
+        raise pytest.UsageError(f"ini option {HOSTS_OPTION}={hosts!r}: give a whole number of hosts")
     return sshd_fleet_factory(int(hosts))

@@ -1,4 +1,4 @@
-"""One private sshd: from the programs it needs to its end. `subreaper.py` is the process that owns it."""
+"""Start and end one private sshd. It is a child of the process in `subreaper.py`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Server", "end", "start"]
 
 SBIN_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/sbin")
-"""Where sshd lives; an ordinary user's PATH often lacks them."""
+"""Directories of sshd, which are often not in the PATH of an ordinary user."""
 SERVER_PACKAGE = (
     "openssh-server (Debian, Ubuntu: apt-get install openssh-server; Fedora, RHEL: dnf install openssh-server)"
 )
@@ -35,32 +35,32 @@ CLIENT_PACKAGE = (
 )
 SHADOW = Path("/etc/shadow")
 START_LIMIT = 30.0
-"""Seconds in which sshd must listen; it takes some milliseconds."""
+"""Seconds for sshd to start listening; normally it takes some milliseconds."""
 PORT_ATTEMPTS = 10
 NO_LOGIN_SHELLS = {"false", "nologin"}
 UNQUOTABLE = re.compile(r'[\x00-\x1f\x7f"\\$%]')
-"""What ssh_config(5) and sshd_config(5) do not take literally even between quotes."""
+"""Characters that ssh_config(5) and sshd_config(5) do not take literally, even in quotes."""
 SUBREAPER = Path(__file__).with_name("subreaper.py")
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """An sshd that listens."""
+    """A running sshd."""
 
     layout: Layout
     port: int
     user: str
-    """Who logs in: the current user."""
+    """The name of the current user, who logs in."""
     pid: int
     subreaper: subprocess.Popen[bytes]
 
 
 class _PortTaken(Exception):
-    """Somebody else took the port between our choice and sshd's bind."""
+    """Another process took the port after we chose it."""
 
 
 def start(options: Mapping[str, str | Sequence[str]]) -> Server:
-    """Start an sshd with `options` over our defaults; return when it listens, after about 50 ms.
+    """Start an sshd with `options` added to our defaults; return when it listens, after about 50 ms.
 
     Raises:
         FleetUnavailable: a program is missing, or sshd refuses to start.
@@ -77,17 +77,17 @@ def start(options: Mapping[str, str | Sequence[str]]) -> Server:
 
 
 def end(server: Server) -> None:
-    """End sshd with its sessions and remove its directory; return when all is gone.
+    """End sshd with its sessions and remove its directory; return when that is done.
 
     Raises:
-        SshfanError: something is left behind, or sshd had ended by itself before.
+        SshfanError: sshd had ended early, or a process or file could not be removed.
 
     """
-    said, _ = server.subreaper.communicate(b"stop\n")
+    output, _ = server.subreaper.communicate(b"stop\n")
     if server.subreaper.returncode != 0:
         raise SshfanError(
             f"the fleet in {server.layout.directory} did not end well"
-            f" (its subreaper's exit status is {server.subreaper.returncode}): {_one_line(said)}"
+            f" (its subreaper exited with {server.subreaper.returncode}): {_one_line(output)}"
         )
 
 
@@ -95,7 +95,7 @@ def _program(name: str, package: str) -> str:
     found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *SBIN_DIRECTORIES]))
     if found is None:
         raise FleetUnavailable(f"{name} is not installed: install the package {package}")
-    return os.path.abspath(found)  # sshd executes itself anew for each connection, and so demands it
+    return os.path.abspath(found)  # sshd requires it: it executes itself again for each connection
 
 
 def _login_user() -> str:
@@ -103,7 +103,7 @@ def _login_user() -> str:
         entry = pwd.getpwuid(os.geteuid())
     except KeyError:
         raise FleetUnavailable(
-            f"user id {os.geteuid()} is not in the password database, which ssh and sshd demand"
+            f"user id {os.geteuid()} is not in the password database: ssh and sshd require an entry there"
         ) from None
     if Path(entry.pw_shell).name in NO_LOGIN_SHELLS:
         raise FleetUnavailable(f"user {entry.pw_name} cannot log in (shell {entry.pw_shell}): run as a user who can")
@@ -141,15 +141,15 @@ def _start_on(port: int, *, sshd: str, keygen: str, user: str, options: Mapping[
         subreaper.communicate(b"stop\n")
         raise
     if pid is None:
-        said, _ = subreaper.communicate()
-        if b"Address already in use" in said:
+        output, _ = subreaper.communicate()
+        if b"Address already in use" in output:
             raise _PortTaken
-        raise FleetUnavailable(f"sshd refused to start: {_one_line(said).removeprefix('sshd ended: ')}")
+        raise FleetUnavailable(f"sshd refused to start: {_one_line(output).removeprefix('sshd ended: ')}")
     return Server(layout=layout, port=port, user=user, pid=pid, subreaper=subreaper)
 
 
 def _wait_until_listening(pid_file: IO[bytes], subreaper: subprocess.Popen[bytes]) -> int | None:
-    """Return the id of the sshd, which writes it when it listens; None if the subreaper has something to say."""
+    """Return the process id of sshd when it listens; None if the subreaper reports an error."""
     assert subreaper.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(pid_file, selectors.EVENT_READ)
@@ -163,13 +163,13 @@ def _wait_until_listening(pid_file: IO[bytes], subreaper: subprocess.Popen[bytes
 def _make_keys(layout: Layout, keygen: str) -> None:
     if UNQUOTABLE.search(str(layout.directory)) is not None:
         raise FleetUnavailable(
-            f"the temporary directory {str(layout.directory)!r} has a character that means something to ssh:"
-            " set TMPDIR"
+            f"the temporary directory {str(layout.directory)!r} has a character that is special in ssh_config:"
+            " set TMPDIR to another directory"
         )
     for key in (layout.host_key, layout.client_key):
-        made = _run(keygen, "-q", "-t", "ed25519", "-N", "", "-C", "sshfan", "-f", str(key))
-        if made.returncode != 0:
-            raise FleetUnavailable(f"{keygen} made no key: {_one_line(made.stdout)}")
+        keygen_run = _run(keygen, "-q", "-t", "ed25519", "-N", "", "-C", "sshfan", "-f", str(key))
+        if keygen_run.returncode != 0:
+            raise FleetUnavailable(f"{keygen} could not create a key: {_one_line(keygen_run.stdout)}")
 
 
 def _write_configuration(
@@ -185,17 +185,17 @@ def _write_configuration(
 
 
 def _version(sshd: str) -> tuple[int, int]:
-    said = _run(sshd, "-V").stdout  # an unknown option to old ones, whose usage text has the version too
-    found = re.search(rb"OpenSSH_(\d+)\.(\d+)", said)
+    output = _run(sshd, "-V").stdout  # an old sshd does not know -V, but its usage text has the version too
+    found = re.search(rb"OpenSSH_(\d+)\.(\d+)", output)
     if found is None:
-        raise FleetUnavailable(f"{sshd} is not OpenSSH's: {_one_line(said)}")
+        raise FleetUnavailable(f"{sshd} is not OpenSSH's sshd: {_one_line(output)}")
     return int(found[1]), int(found[2])
 
 
 def _account_is_locked(user: str) -> bool:
-    """Whether sshd refuses the account without PAM: its password begins with `!` (auth.c: allowed_user).
+    """Return whether sshd without PAM refuses the account: its password begins with `!` (auth.c: allowed_user).
 
-    Only root's sshd can see that, in shadow(5).
+    Only an sshd that runs as root can read that, in shadow(5).
     """
     if os.geteuid() != 0:
         return False
@@ -210,5 +210,5 @@ def _run(*command: str) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-def _one_line(said: bytes) -> str:
-    return "; ".join(map(printable, said.splitlines()))
+def _one_line(output: bytes) -> str:
+    return "; ".join(map(printable, output.splitlines()))

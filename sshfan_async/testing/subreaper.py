@@ -1,8 +1,8 @@
-"""The process that owns a fleet's sshd: starts it, and ends it when the fleet's owner says so or dies.
+"""Run the sshd of a test fleet, and end it when the owner of the fleet asks for it or dies.
 
-Run as `python -I -S subreaper.py DIRECTORY SSHD ARGUMENT...`, never imported; the standard library only, since
-every import delays a fleet's start. Anything on stdin, or its end, is the order to stop: end of file comes
-even when the owner is killed with SIGKILL. stdout tells what went wrong; a fleet that ends well says nothing.
+This is a program of its own: `python -I -S subreaper.py DIRECTORY SSHD ARGUMENT...`. It uses only the standard
+library: every import delays the start of a fleet. It stops at any data on stdin, or at end of file, which also comes
+if the owner is killed (SIGKILL). It writes errors to stdout, and nothing else.
 """
 
 from __future__ import annotations
@@ -20,55 +20,55 @@ from contextlib import suppress
 GRACE = 1.0
 """Seconds between TERM and KILL."""
 KILL_LIMIT = 5.0
-"""Seconds after which processes that we may not kill (sudo) are given up, and named."""
+"""Seconds after which we stop waiting for processes that we may not kill (sudo), and report them."""
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 PRIVSEP_DIRECTORY = "/run/sshd"
-"""Debian's privilege separation directory: an sshd of root's refuses to start without it (sshd.c: main)."""
+"""Debian's privilege separation directory: as root, sshd refuses to start without it (sshd.c: main)."""
 PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(directory: str, command: list[str]) -> int:
-    """Keep `command` running until told to stop; return 0 if nothing is left behind."""
+    """Run `command` until it is time to stop; return 0 if everything was ended and removed."""
     become_subreaper()
     wake = wake_on_signals()
     privsep = hold_privsep_directory() if os.geteuid() == 0 and os.path.isdir("/run") else None
     sshd = start(directory, command)
-    complaints = [] if wait_for_stop(sshd, wake) else [f"sshd ended: {log_end(directory)}"]
-    left = end_descendants(wake)
-    if left:
-        complaints.append(f"processes that could not be ended: {sorted(left)}")
+    errors = [] if wait_for_stop(sshd, wake) else [f"sshd ended: {log_tail(directory)}"]
+    remaining = end_descendants(wake)
+    if remaining:
+        errors.append(f"processes that could not be ended: {sorted(remaining)}")
     if privsep is not None:
         release_privsep_directory(privsep)
     try:
         remove(directory)
     except OSError as error:
-        complaints.append(str(error))
+        errors.append(str(error))
     with suppress(BrokenPipeError):
-        os.write(1, "\n".join(complaints).encode(errors="backslashreplace"))
-    return 1 if complaints else 0
+        os.write(1, "\n".join(errors).encode(errors="backslashreplace"))
+    return 1 if errors else 0
 
 
 def become_subreaper() -> None:
-    """Adopt what leaves sshd's process tree (`setsid`, daemons), so that all of it is found at the end."""
+    """Adopt processes that leave sshd's process tree (`setsid`, daemons), so that the end finds them all."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def wake_on_signals() -> int:
-    """Return a descriptor that becomes readable with the numbers of the signals that came."""
+    """Return a descriptor from which the numbers of received signals can be read."""
     readable, writable = os.pipe()
     for end in (readable, writable):
         os.set_blocking(end, False)
     signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
     for number in {signal.SIGCHLD, *STOP_SIGNALS}:
         signal.signal(number, lambda *_: None)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a thread of our owner's may have blocked some
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the owner's thread may have blocked some
     return readable
 
 
 def start(directory: str, command: list[str]) -> int:
-    """Start sshd with its log in `directory`, and with no signal ignored that our owner ignores."""
+    """Start sshd with its log in `directory`, and with the default action for all signals."""
     log = os.path.join(directory, "sshd.log")
     return os.posix_spawn(
         command[0],
@@ -85,7 +85,7 @@ def start(directory: str, command: list[str]) -> int:
 
 
 def wait_for_stop(sshd: int, wake: int) -> bool:
-    """Wait; return True when told to stop, False when sshd ended by itself."""
+    """Wait; return True when it is time to stop, False if sshd ended first."""
     while True:
         readable, _, _ = select.select([0, wake], [], [])
         if 0 in readable or STOP_SIGNALS & set(os.read(wake, 4096)):
@@ -94,14 +94,14 @@ def wait_for_stop(sshd: int, wake: int) -> bool:
             return False
 
 
-def log_end(directory: str) -> str:
-    """Return the last lines of sshd's log: no more than fits into a pipe that nobody reads yet."""
+def log_tail(directory: str) -> str:
+    """Return the last 4096 characters of sshd's log, which fit into a pipe before anything reads it."""
     with open(os.path.join(directory, "sshd.log"), errors="backslashreplace") as log:
         return log.read()[-4096:].rstrip()
 
 
 def reap() -> set[int]:
-    """Reap the children that have ended: the adopted ones too, or they would stay as zombies."""
+    """Reap all children that have ended, adopted ones too, and return their ids."""
     ended = set()
     with suppress(ChildProcessError):
         while pid := os.waitpid(-1, os.WNOHANG)[0]:
@@ -110,19 +110,19 @@ def reap() -> set[int]:
 
 
 def end_descendants(wake: int) -> set[int]:
-    """TERM, then KILL, until no descendant is left; return those that could not be ended."""
+    """Send TERM, then KILL, until no descendant lives; return those that could not be ended."""
     kill_at = time.monotonic() + GRACE
     send(signal.SIGTERM, descendants())
-    while left := living():
+    while remaining := living():
         now = time.monotonic()
         if now > kill_at + KILL_LIMIT:
             break
         if now >= kill_at:
-            send(signal.SIGKILL, left)
+            send(signal.SIGKILL, remaining)
         select.select([wake], [], [], 0.05 if now >= kill_at else kill_at - now)
         with suppress(BlockingIOError):
             os.read(wake, 4096)
-    return left
+    return remaining
 
 
 def living() -> set[int]:
@@ -132,14 +132,14 @@ def living() -> set[int]:
 
 
 def send(number: signal.Signals, pids: set[int]) -> None:
-    """Signal each of `pids` that is still there and that we may signal."""
+    """Signal each of `pids` that still exists and that we may signal."""
     for pid in pids:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
 def descendants() -> set[int]:
-    """Return the ids of our children, their children, and so on."""
+    """Return the process ids of all descendants of this process."""
     parents = parents_from_proc() if sys.platform == "linux" else parents_from_ps()
     found: set[int] = set()
     generation = {os.getpid()}
@@ -150,7 +150,7 @@ def descendants() -> set[int]:
 
 
 def parents_from_proc() -> dict[int, int]:
-    """Return every process's parent, from proc(5): the field after the state, which follows the last `)`."""
+    """Return the parent of each process, from proc(5): the second field after the last `)`."""
     parents = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         with suppress(ProcessLookupError, FileNotFoundError), open(f"/proc/{name}/stat", "rb") as file:
@@ -159,7 +159,7 @@ def parents_from_proc() -> dict[int, int]:
 
 
 def parents_from_ps() -> dict[int, int]:
-    """Return every process's parent, where there is no proc(5)."""
+    """Return the parent of each process, from ps(1), for systems without proc(5)."""
     import subprocess  # not needed on Linux, and slow
 
     with subprocess.Popen(["ps", "-A", "-o", "pid=", "-o", "ppid="], stdout=subprocess.PIPE, text=True) as ps:
@@ -168,11 +168,11 @@ def parents_from_ps() -> dict[int, int]:
 
 
 def hold_privsep_directory() -> int:
-    """Make the privilege separation directory if it is missing; return a descriptor that holds a lock on it.
+    """Create the privilege separation directory if it is missing; return a descriptor that holds a lock on it.
 
-    Several fleets may share the directory: each holds a shared lock, and the last one removes it. The sticky
-    bit means "made by a fleet" (sshd asks only that nobody else may write there); a directory without it is
-    the system's and stays.
+    Several fleets may share the directory: each holds a shared lock, and the last one removes it. The sticky bit
+    marks a directory that a fleet created (sshd checks only that no other user can write there). Without it, the
+    directory belongs to the system and is not removed.
     """
     while True:
         with suppress(FileExistsError):
@@ -186,7 +186,7 @@ def hold_privsep_directory() -> int:
 
 
 def release_privsep_directory(held: int) -> None:
-    """Remove the privilege separation directory if a fleet made it and no other fleet holds it."""
+    """Remove the privilege separation directory if a fleet created it and no other fleet uses it."""
     if os.fstat(held).st_mode & stat.S_ISVTX:
         with suppress(BlockingIOError):
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -194,8 +194,8 @@ def release_privsep_directory(held: int) -> None:
 
 
 def remove(directory: str) -> None:
-    """Remove the fleet's directory with whatever remote commands wrote into their home there."""
-    import shutil  # costs as much as the rest of the start: not needed before the end
+    """Remove the fleet's directory, with the files that remote commands wrote to their HOME there."""
+    import shutil  # imported late: it takes as long as the rest of the start
 
     shutil.rmtree(directory)
 

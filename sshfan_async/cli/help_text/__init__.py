@@ -1,1 +1,1 @@
-"""What `sshfan help` and the manual page say. Private."""
+"""The text of `sshfan help` and of the man page. Private."""

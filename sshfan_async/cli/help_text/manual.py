@@ -1,4 +1,4 @@
-"""The man page, from the text of the help: `sshfan help man > sshfan.1`."""
+"""Build the man page from the help topics: `sshfan help man > sshfan.1`."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ if TYPE_CHECKING:
 __all__ = ["manual"]
 
 _ENVIRONMENT = (
-    ("WCOLL", "a file of hosts, one node set per line, where no option names any"),
-    ("FANOUT", "the fanout, where -f does not say"),
-    ("NO_COLOR", "no colours, whatever its value"),
-    ("TERM", "no colours and no progress where it is dumb"),
-    ("TMPDIR", "where output beyond 64 MiB is kept while it is gathered"),
+    ("WCOLL", "File of hosts, one node set per line. Used if no option names hosts."),
+    ("FANOUT", "Default of -f."),
+    ("NO_COLOR", "If set: no colours."),
+    ("TERM", "If dumb: no colours and no progress display."),
+    ("TMPDIR", "Directory for gathered output beyond 64 MiB and for standard input. Default: /var/tmp."),
 )
 
 
 def manual() -> str:
-    """Return the page in man(7)'s macros."""
+    """Return the man page in the macros of man(7)."""
     return "".join(f"{line}\n" for line in _lines())
 
 
 def _lines() -> Iterator[str]:
     yield f'.TH SSHFAN 1 "" "sshfan {__version__}" "User Commands"'
     yield from (".SH NAME", f"sshfan \\- {_roff(PURPOSE[:1].lower() + PURPOSE[1:].rstrip('.'))}")
-    yield from (".SH SYNOPSIS", f".B {_roff(USAGE)}", ".br", ".B sshfan demo", ".br", ".B sshfan help [TOPIC]")
+    yield from (".SH SYNOPSIS", f".B {_roff(USAGE)}", ".br", ".B sshfan shell \\-w NODES [OPTIONS]", ".br")
+    yield from (".B sshfan demo [OPTIONS] [COMMAND]...", ".br", ".B sshfan help [TOPIC]")
     yield from (".SH DESCRIPTION", _roff(PURPOSE))
-    yield "The options come first; COMMAND and all that follows it reaches the remote shell as it stands."
+    yield "The options come first. COMMAND and its arguments go to the remote shell unchanged."
     for topic in TOPICS:
         yield f".SH {_roff(topic.title.upper())}"
         yield from _options(topic.options)
@@ -50,7 +51,7 @@ def _lines() -> Iterator[str]:
     yield from _pairs(CODES)
     yield ".SH ENVIRONMENT"
     yield from _pairs(_ENVIRONMENT)
-    yield from (".SH COMPLETION", "Put the line of your shell into its file:")
+    yield from (".SH COMPLETION", "Add the line for your shell to its file:")
     yield from _pairs((f"{shell}, {file}", line) for shell, line, file in COMPLETION)
     yield from (".SH SEE ALSO", ".BR ssh (1),", ".BR ssh_config (5),", ".BR nodeset (1),", ".BR groups.conf (5)")
 
@@ -67,6 +68,6 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def _roff(text: str) -> str:
-    r"""Return `text` as it is, for roff: a hyphen is no minus, and a line may not begin with a control character."""
+    r"""Escape `text` for roff: hyphens, quotes, backslashes, and a control character at the start of the line."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace("`", "\\(ga")
     return f"\\&{escaped}" if escaped.startswith((".", "\\(aq")) else escaped

@@ -1,4 +1,4 @@
-"""What people read: the overview, the topics of `sshfan help`, and with them the man page."""
+"""The overview of `sshfan --help` and the topics of `sshfan help`. The man page has the same texts."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 __all__ = ["CODES", "COMPLETION", "PURPOSE", "TOPICS", "USAGE", "Topic", "overview"]
 
 USAGE = "sshfan -w NODES [OPTIONS] COMMAND..."
-PURPOSE = "Run COMMAND on many hosts at once, with the ssh and the ssh_config that you have."
+PURPOSE = "Run COMMAND on many hosts at once, with your own ssh and ssh_config."
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One screen."""
+    """One help screen."""
 
     name: str
     title: str
     options: tuple[click.Option, ...]
     notes: tuple[str, ...]
-    """Paragraphs."""
+    """Paragraphs after the options."""
     examples: tuple[tuple[str, str], ...]
-    """Command lines, each with what it does."""
+    """Pairs of a command line and its description."""
 
 
 TOPICS = (
@@ -35,23 +35,23 @@ TOPICS = (
         "Which hosts",
         HOSTS,
         (
-            "All that is named counts in the order given, each target once; then come all exclusions. Without any of "
-            "these options the hosts are those in the file that $WCOLL names.",
+            "Hosts start in the order given, each target once. Exclusions apply last. If no option names hosts, they "
+            "are read from the file $WCOLL.",
         ),
         (
             ("sshfan -w 'web[1-20],db1' -x web7 uptime", "web1 to web20 without web7, and db1"),
-            ("sshfan -g web -X down uptime", "two groups of groups.conf"),
-            ("sshfan -w ^hosts.txt -w -db1 --list", "a file without db1, only listed"),
+            ("sshfan -g web -X down uptime", "the group web, without the hosts of the group down"),
+            ("sshfan -w ^hosts.txt -w -db1 --list", "list the hosts of a file, without db1"),
         ),
     ),
     Topic(
         "how",
         "How it runs",
         HOW,
-        ("Times are in seconds, and 0 is no limit. COMMAND and all that follows it reaches the shell as it stands.",),
+        ("Times are in seconds; 0 means no limit. COMMAND and its arguments go to the remote shell unchanged.",),
         (
-            ("sshfan -a --script collect.py --since today", "a local script with its arguments"),
-            ("tar c etc | sshfan -I -g web tar x -C /srv", "the same standard input for every host"),
+            ("sshfan -a --script collect.py --since today", "run a local script with arguments"),
+            ("tar c etc | sshfan -I -g web tar x -C /srv", "send the same standard input to every host"),
         ),
     ),
     Topic(
@@ -59,28 +59,29 @@ TOPICS = (
         "When hosts fail",
         FAILURES,
         (
-            "A host is never tried again once its command can have reached it. Hosts that were not started, or were "
-            "ended, because of these options do not count for the exit code.",
+            "A host is never retried if its command may have reached it. Hosts that these options stopped or did not "
+            "start do not count for the exit code.",
         ),
         (
-            ("sshfan -g web --batch 1,10% systemctl reload nginx", "one host, then tenth by tenth"),
-            ("sshfan -a --max-failures 5% apt-get -q update", "start no more once too many fail"),
+            ("sshfan -g web --batch 1,10% systemctl reload nginx", "one host first, then 10% of the hosts at a time"),
+            ("sshfan -a --max-failures 5% apt-get -q update", "start no more hosts if more than 5% fail"),
         ),
     ),
     Topic(
         "output",
-        "What one sees",
+        "What is shown",
         OUTPUT,
         (
-            "Standard output goes to standard output as `host: line`, standard error likewise. In a pipe every byte "
-            "passes untouched; on a terminal what could drive it is spelled out. A terminal also gets progress and a "
-            "summary. NO_COLOR and TERM=dumb are respected.",
-            "Ctrl-C once shows what is running, twice within a second ends everything and shows what there is. "
-            "Without a terminal once is enough; a signal ignored by nohup stays ignored.",
+            "The hosts' standard output goes to standard output as `host: line`, their standard error to standard "
+            "error. In a pipe or file, every byte is unchanged. On a terminal, control characters are shown as text "
+            "(\\x1b). A terminal also gets a progress display and a summary. NO_COLOR and TERM=dumb are respected.",
+            "On a terminal, Ctrl-C shows what is running. A second Ctrl-C within a second stops the run and shows "
+            "the results so far. Without a terminal, one Ctrl-C stops the run. A signal that nohup ignores stays "
+            "ignored.",
         ),
         (
-            ("sshfan -bw 'web[1-20]' uname -r", "equal output once: web[1-8,10] (9)"),
-            ("sshfan -g web --diff cat /etc/resolv.conf", "who differs, and in what"),
+            ("sshfan -bw 'web[1-20]' uname -r", "equal output once, under web[1-8,10] (9), for example"),
+            ("sshfan -g web --diff cat /etc/resolv.conf", "which hosts differ, and how"),
         ),
     ),
     Topic(
@@ -89,19 +90,20 @@ TOPICS = (
         PROGRAMS,
         (),
         (
-            ("sshfan -a --json uptime | jq -r 'select(.ok == false) | .host'", "who failed"),
-            ("sshfan -a --failed-to again.txt uptime", "keep who failed"),
-            ("sshfan --hostfile again.txt uptime", "and try again"),
+            ("sshfan -a --json uptime | jq -r 'select(.ok == false) | .host'", "print the hosts that are not ok"),
+            ("sshfan -a --failed-to again.txt uptime", "save the hosts that are not ok"),
+            ("sshfan --hostfile again.txt uptime", "run again on those hosts"),
         ),
     ),
 )
 
 CODES = (
-    ("0", "every host ok"),
-    ("1", "a command failed, timed out or was lost somewhere"),
-    ("2", "usage: nothing was started"),
-    ("3", "a host's command was never sent; wins over 1"),
-    ("130, 143, 129, 141", "ended by Ctrl-C, SIGTERM, a hangup, a reader that went (| head)"),
+    ("0", "every host is ok"),
+    ("1", "on some host, the command failed, timed out or was lost"),
+    ("2", "usage error: nothing was started"),
+    ("3", "on some host, the command was never sent (takes precedence over 1)"),
+    ("70", "internal error of sshfan"),
+    ("130, 143, 129, 141", "stopped by SIGINT (Ctrl-C), SIGTERM, SIGHUP, SIGPIPE (| head)"),
 )
 
 COMPLETION = (
@@ -112,7 +114,7 @@ COMPLETION = (
 
 
 def overview() -> str:
-    """Return the screen that `sshfan --help` shows."""
+    """Return the screen of `sshfan --help`."""
     letters = {topic.name: " ".join(option.opts[0] for option in topic.options) for topic in TOPICS}
     topics = "\n".join(
         line
@@ -124,28 +126,30 @@ def overview() -> str:
     return f"""\
 Usage: {USAGE}
 
-  Run COMMAND on many hosts at once, with the ssh and the ssh_config that you
-  have. The options come first; COMMAND and all that follows it reaches the
-  remote shell as it stands.
+  Run COMMAND on many hosts at once, with your own ssh and ssh_config. The
+  options come first. COMMAND and its arguments go to the remote shell
+  unchanged.
 
 Examples:
   sshfan -w 'web[1-20]' uptime
   sshfan -w db1,ops@db2:2222 -u 60 'df -h /; cat /proc/loadavg'
   sshfan -g web -b uname -r      equal output once, under the names of its hosts
-  sshfan demo                    forty hosts of a private sshd on this machine
+  sshfan shell -w 'web[1-20]'    run each line you type, over open connections
+  sshfan demo                    try it on 40 hosts of a private local sshd
 
-Options, a screen for each topic:
+Options, one help screen for each topic:
 {topics}
   sshfan help completion, sshfan help man; --version, -h, {general}
 
 Exit code:
 {codes}
-  130  ended by Ctrl-C, and so on: 128 + the signal; -S: the hosts' largest
+  130  stopped by Ctrl-C (128 + number of the signal)
+  With -S: the largest exit code of the remote commands.
 """
 
 
 def _hung(head: str, text: str) -> list[str]:
-    """Return `text` wrapped to 80 columns behind `head`."""
+    """Return `text` wrapped to 80 columns, with `head` in front of the first line."""
     import textwrap
 
     return textwrap.wrap(

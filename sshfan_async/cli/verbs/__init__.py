@@ -1,1 +1,1 @@
-"""The commands: each module has a click command named `command`. Private."""
+"""The verbs of `sshfan`. Each verb's module has a click command named `command`. Private."""

@@ -1,4 +1,4 @@
-"""Shell completion, by click's own protocol: `eval "$(_SSHFAN_COMPLETE=bash_source sshfan)"`."""
+"""Shell completion with click's protocol: `eval "$(_SSHFAN_COMPLETE=bash_source sshfan)"`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["complete"]
 
 
 def complete(instruction: str, verbs: Mapping[str, str]) -> int:
-    """Print what the shell asks for (`bash_source`, `bash_complete`, …), and return the exit code."""
+    """Answer the shell's request (`bash_source`, `bash_complete`, …) and return the exit code."""
     everything = click.Group(
         "sshfan",
         params=[param for param in command.params if isinstance(param, click.Option)],

@@ -1,4 +1,4 @@
-"""`sshfan help [TOPIC]`: a screen for each topic, the man page, and how to get shell completion."""
+"""`sshfan help [TOPIC]`: one screen for each topic, the man page, and shell completion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMES = [*(topic.name for topic in TOPICS), "completion", "man"]
 @click.command(context_settings=SETTINGS)
 @click.argument("topic", type=click.Choice(_NAMES), required=False)
 def command(topic: str | None) -> int:
-    """Show the help on a TOPIC: hosts, how, output, programs, completion; `man` is the manual page, in roff."""
+    """Show the help screen of a topic. `man` prints the man page in roff format."""
     if topic is None:
         text = overview()
     elif topic == "man":
@@ -32,7 +32,7 @@ def command(topic: str | None) -> int:
 
 
 def screen(topic: Topic) -> str:
-    """Return the screen of one topic."""
+    """Return the help screen of one topic."""
     context = click.Context(click.Command("sshfan"))
     formatter = click.HelpFormatter(width=_WIDTH, max_width=_WIDTH)
     records = [record for option in topic.options if (record := option.get_help_record(context)) is not None]
@@ -51,7 +51,7 @@ def screen(topic: Topic) -> str:
 
 
 def _completion() -> str:
-    lines = ["Completion: put your shell's line into its file.", ""]
+    lines = ["Completion: add the line for your shell to its file.", ""]
     for shell, line, file in COMPLETION:
         lines += [f"  {shell}, {file}:", f"    {line}"]
     return "".join(f"{line}\n" for line in lines)

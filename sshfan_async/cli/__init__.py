@@ -1,5 +1,5 @@
-"""The `sshfan` command: `main` is its entry point, every verb a module of its own.
+"""The `sshfan` command line. Its entry point is `main.main`; each verb is a module in `verbs`.
 
-Modules that are imported before the command line is parsed import neither the engine nor rich: `sshfan --help` and
-its errors are to be there at once.
+Modules that load before the command line is parsed import neither the engine nor rich, so that `sshfan --help` and
+usage errors appear at once.
 """

@@ -17,27 +17,27 @@ __all__ = ["Conclusion"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conclusion:
-    """How a run ended."""
+    """The report of a run, with what ended the run early."""
 
     report: Report
     seconds: float
     stopped_by: signal.Signals | None = None
     rule: str | None = None
-    """The option that ended it early."""
+    """The option that ended the run early."""
     largest: bool = False
-    """Whether the exit code is to be the largest of the hosts' own."""
+    """Whether the exit code is the largest of the hosts' exit codes (`-S`)."""
 
     @property
     def ended_by(self) -> str | None:
-        """What ended the run early: a signal's name, or an option."""
+        """The signal name or the option that ended the run early, or None."""
         return self.rule if self.stopped_by is None else self.stopped_by.name
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal that ended the run, or what the hosts' outcomes make."""
+        """128 + the signal that ended the run, or the exit code of the hosts' outcomes."""
         if self.stopped_by is not None:
             return 128 + self.stopped_by
-        # A host that a rule stopped has not failed.
+        # A host that a rule such as -k stopped, or did not start, has not failed.
         stopped = (Status.CANCELLED, Status.NOT_RUN) if self.rule is not None else ()
         counted = [outcome for outcome in self.report if outcome.status not in stopped or outcome.clock is not None]
         if not self.largest:

@@ -1,4 +1,4 @@
-"""The entry point: which verb, and the edge where every error becomes one line and an exit code."""
+"""The entry point of `sshfan`: choose the verb, and turn every error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ _VERBS = {
     "--help": "sshfan_async.cli.verbs.help",
     "-h": "sshfan_async.cli.verbs.help",
 }
-"""What may stand first on the line, and the module whose `command` it is."""
-_NO_VERB = "sshfan_async.cli.verbs.run"
+"""The first arguments that select a verb, and the modules that define the verbs' `command`."""
+_DEFAULT_VERB = "sshfan_async.cli.verbs.run"
 
 _FAILED = 1
 _USAGE = 2
-_BUG = 70
-"""EX_SOFTWARE of sysexits.h: nothing that a host did."""
+_INTERNAL_ERROR = 70
+"""EX_SOFTWARE of sysexits.h: a bug in sshfan, not a failure of a host."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line `arguments` (by default the process's own) and return its exit code."""
+    """Run the command line `arguments` (default: `sys.argv[1:]`) and return its exit code."""
     own_process.open_standard_descriptors()
-    own_process.hear_of_children()
-    own_process.end_quickly()
+    own_process.restore_sigchld()
+    own_process.skip_final_collection()
     instruction = os.environ.get("_SSHFAN_COMPLETE")
     if instruction is not None:
         code: int = import_module("sshfan_async.cli.verbs.completion").complete(instruction, _VERBS)
         return code
     try:
-        return _guarded(sys.argv[1:] if arguments is None else arguments)
+        return _run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except OutputClosed as closed:
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _FAILED
 
 
-def _guarded(arguments: Sequence[str]) -> int:
+def _run(arguments: Sequence[str]) -> int:
     debug = False
     try:
         command, name, rest = _command(arguments)
@@ -77,14 +77,14 @@ def _guarded(arguments: Sequence[str]) -> int:
 
             traceback.print_exc()
         else:
-            say(f"sshfan: {_explanation(error)}")
+            say(f"sshfan: {_message(error)}")
         return _exit_code(error)
 
 
 def _command(arguments: Sequence[str]) -> tuple[click.Command, str, list[str]]:
-    """Return the command to run, its name in messages, and its arguments."""
+    """Return the click command to run, its name in messages, and its arguments."""
     verb = _VERBS.get(arguments[0]) if arguments else None
-    module = import_module(_NO_VERB if verb is None else verb)
+    module = import_module(_DEFAULT_VERB if verb is None else verb)
     name, rest = ("sshfan", arguments) if verb is None else (f"sshfan {arguments[0]}", arguments[1:])
     command: click.Command = module.command
     return command, name, list(rest)
@@ -97,17 +97,17 @@ def _context(command: click.Command, name: str, rest: list[str]) -> click.Contex
         raise output_error(error) from None
 
 
-def _explanation(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, SshfanError):
         return str(error)
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    return f"internal error, run again with --debug for more: {type(error).__name__}: {error}"
+    return f"internal error ({type(error).__name__}: {error}): run again with --debug to see the traceback"
 
 
 def _exit_code(error: Exception) -> int:
     if isinstance(error, (click.ClickException, InvalidTarget, InvalidSetting, FleetUnavailable)):
         return _USAGE
-    return _FAILED if isinstance(error, SshfanError) else _BUG
+    return _FAILED if isinstance(error, SshfanError) else _INTERNAL_ERROR

@@ -1,4 +1,4 @@
-"""Bytes to the standard descriptors, whole and unbuffered, and what it means when they take no more."""
+"""Write to stdout and stderr without buffering, and classify write errors."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ STDERR = 2
 
 
 class OutputClosed(Exception):
-    """Nobody reads our stdout any more: its reader (`| head`) or its terminal has gone."""
+    """The reader of our stdout has gone: a pipe (`| head`) or a terminal was closed."""
 
     def __init__(self, by: signal.Signals = signal.SIGPIPE) -> None:
         self.by = by
-        """The signal that tells the same: `set -o pipefail` knows 128 + SIGPIPE."""
+        """The signal for the exit code: shells expect 128 + SIGPIPE here."""
 
 
 class OutputFailed(Exception):
-    """Our stdout cannot be written; the message says why."""
+    """Our stdout or an output file cannot be written; the message says why."""
 
 
 def write(descriptor: int, data: bytes) -> None:
-    """Write all of `data`; what stderr does not take is lost, since there is nobody left to tell.
+    """Write all of `data`. Errors on stderr are ignored, because they cannot be reported.
 
     Raises:
-        OutputClosed, OutputFailed: for stdout.
+        OutputClosed, OutputFailed: `descriptor` is stdout and cannot be written.
 
     """
     left = memoryview(data)
@@ -39,7 +39,7 @@ def write(descriptor: int, data: bytes) -> None:
         while left:
             try:
                 left = left[os.write(descriptor, left) :]
-            except BlockingIOError:  # somebody who shares the descriptor has set O_NONBLOCK
+            except BlockingIOError:  # another process that shares the descriptor has set O_NONBLOCK
                 select.select([], [descriptor], [])
     except OSError as error:
         if descriptor != STDOUT:
@@ -48,12 +48,12 @@ def write(descriptor: int, data: bytes) -> None:
 
 
 def output_error(error: OSError) -> OutputClosed | OutputFailed:
-    """Return what `error` means, which came of writing to stdout."""
-    if error.errno in (errno.EPIPE, errno.EIO):  # EIO: the terminal has hung up
+    """Return the exception for `error`, an error of writing to stdout."""
+    if error.errno in (errno.EPIPE, errno.EIO):  # EIO: the terminal was closed
         return OutputClosed()
     return OutputFailed(f"cannot write to standard output: {error.strerror}")
 
 
 def say(line: str) -> None:
-    """Write one line to stderr, whatever `line` holds."""
+    """Write one line to stderr. Newlines in `line` become spaces; other control characters are escaped."""
     write(STDERR, one_line(line).encode("utf-8", "backslashreplace") + b"\n")

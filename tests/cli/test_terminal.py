@@ -149,7 +149,7 @@ def test_ctrl_c_once_shows_what_is_running_and_twice_ends_it(fleet: SshdFleet, b
 
     assert code == 130
     screen = "\n".join(terminal.screen)
-    assert screen.count("ending 3 hosts: node[001-003]; KILL after 10 s\n") == 1
+    assert screen.count("stopping 3 hosts: node[001-003] (KILL after 10 s)\n") == 1
     assert re.search(r"^4 hosts in \d+\.\d s, ended by SIGINT: 1 unreachable, 3 cancelled$", screen, re.MULTILINE)
     assert "running:" not in screen
     assert "Traceback" not in screen
@@ -169,9 +169,9 @@ def test_commands_that_are_left_running_are_named_at_the_end(
     gate.touch()
 
     screen = "\n".join(terminal.screen)
-    assert screen.count("leaving 2 hosts: node[001-002]\n") == 1
+    assert screen.count("leaving the command running on 2 hosts: node[001-002]\n") == 1
     assert re.search(
-        r"node\[001-002\] \(2\): cancelled (after \S+ s )?in run; it goes on there$", screen, re.MULTILINE
+        r"node\[001-002\] \(2\): cancelled (after \S+ s )?in run; the command was left running$", screen, re.MULTILINE
     )
 
 

@@ -1,1 +1,1 @@
-"""What was typed -> a checked `Run`. Private."""
+"""Turn what was typed into a checked `Run`. Private."""

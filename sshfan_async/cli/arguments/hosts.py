@@ -1,4 +1,4 @@
-"""Which hosts: the options that name and exclude them → targets, in the order in which they are named."""
+"""Turn the options that name and exclude hosts into a list of targets."""
 
 from __future__ import annotations
 
@@ -17,71 +17,73 @@ from sshfan_async.targets import Target
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sshfan_async.cli.arguments.given import Given
+    from sshfan_async.cli.arguments.command_line import CommandLine
 
-__all__ = ["chosen"]
+__all__ = ["select_targets"]
 
 _PIECE = re.compile(r"(?:\[[^\]]*\]?|[^,\[]+)+")
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 
-# No host has this name. `nodes` refuses a set that is empty as a whole, and what is excluded may be empty.
-_NOBODY = Target(".")
+# No host has this name. `nodes` refuses an empty set, but an excluded group may be empty.
+_PLACEHOLDER = Target(".")
 
 
-def chosen(given: Given) -> list[Target]:
-    """Return the targets; all exclusions come after all that is included. Blocks while it reads files and groups.
+def select_targets(command_line: CommandLine) -> list[Target]:
+    """Return the targets in the order named, each once. Exclusions apply last. Blocks: reads files and groups.
 
     Raises:
-        InvalidTarget, click.UsageError: nobody is named, or something that names hosts cannot be used.
+        InvalidTarget, click.UsageError: no hosts are left, or an option that names hosts is invalid.
 
     """
     included: dict[Target, None] = {}
     excluded: list[Target] = []
-    for name, text in _sources(given):
+    for name, text in _sources(command_line):
         if name == "exclude":
-            excluded += nodes(f"{_NOBODY},{text}")
+            excluded += nodes(f"{_PLACEHOLDER},{text}")
         else:
             included.update(dict.fromkeys(nodes(text)))
-    everywhere = {target.host for target in excluded if target.user is None and target.port is None}
-    exactly = set(excluded)
-    left = [target for target in included if target.host not in everywhere and target not in exactly]
-    if not left:
+    excluded_hosts = {target.host for target in excluded if target.user is None and target.port is None}
+    excluded_targets = set(excluded)
+    remaining = [
+        target for target in included if target.host not in excluded_hosts and target not in excluded_targets
+    ]
+    if not remaining:
         if included:
-            raise InvalidTarget("no hosts: all that are named are excluded")
+            raise InvalidTarget("no hosts left: every host that was named is excluded")
         raise click.UsageError("no hosts: name them with -w, as in: sshfan -w 'web[1-20]' uptime")
-    return left
+    return remaining
 
 
-def _sources(given: Given) -> Iterator[tuple[str, str]]:
-    """Yield node sets, each with `include` or `exclude`."""
-    for value in given.node_sets:
+def _sources(command_line: CommandLine) -> Iterator[tuple[str, str]]:
+    """Yield pairs of `include` or `exclude` and a node set."""
+    for value in command_line.node_sets:
         _check_names("-w", value, "give a node set like 'web[1-20],@db'")
         yield from _pieces(value, excludes=False)
-    for group in given.groups:
+    for group in command_line.groups:
         yield "include", _group(group)
-    if given.all_nodes:
+    if command_line.all_nodes:
         yield "include", "@*"
-    for path in given.host_files:
+    for path in command_line.host_files:
         yield from (("include", line) for line in _lines(path))
-    if not (given.node_sets or given.groups or given.all_nodes or given.host_files):
+    if not (command_line.node_sets or command_line.groups or command_line.all_nodes or command_line.host_files):
         wcoll = os.environ.get("WCOLL")
         if wcoll:
             yield from (("include", line) for line in _lines(wcoll))
-    for value in given.excluded:
+    for value in command_line.excluded:
         _check_names("-x", value, "leave the option out")
         yield from _pieces(value, excludes=True)
-    for group in given.excluded_groups:
+    for group in command_line.excluded_groups:
         yield "exclude", _group(group)
 
 
 def _check_names(option: str, value: str, remedy: str) -> None:
-    """Refuse what an unset variable leaves, `-w "$HOSTS"`, by the option's name: the value has nothing to tell."""
+    """Refuse an empty value, such as `-w "$HOSTS"` with the variable unset."""
     if not value.strip(" \t\n,"):
         raise click.UsageError(f"{option} {value!r} names no hosts: {remedy}")
 
 
 def _pieces(value: str, *, excludes: bool) -> Iterator[tuple[str, str]]:
-    """Split off what only pdsh knows, `^FILE`, `-` and `-NODES`; what is between them is one node set."""
+    """Split off pdsh's `^FILE`, `-` and `-NODES`; the text between them is one node set."""
     kind = "exclude" if excludes else "include"
     ordinary: list[str] = []
     for piece in _PIECE.findall(value) or [value]:
@@ -116,7 +118,7 @@ def _lines(path: str) -> Iterator[str]:
 
 def _standard_input() -> Iterator[str]:
     try:
-        # None where our caller had closed it.
+        # sys.stdin is None if descriptor 0 was closed at startup.
         yield from _parsed(() if sys.stdin is None else sys.stdin, "standard input")
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"cannot read the hosts from standard input: {_why(error)}") from None
@@ -126,14 +128,14 @@ def _why(error: OSError | UnicodeDecodeError) -> str:
     return "it is not text" if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)
 
 
-def _parsed(lines: Iterable[str], where: str) -> Iterator[str]:
+def _parsed(lines: Iterable[str], source: str) -> Iterator[str]:
     found = False
     for number, line in enumerate(lines, 1):
         text = _COMMENT.sub("", line).strip()
         if len(text.split()) > 1:
-            raise InvalidTarget(f"{where}, line {number}: {text[:80]!r}: write one node set per line")
+            raise InvalidTarget(f"{source}, line {number}: {text[:80]!r}: write one node set per line")
         if text:
             found = True
             yield text
     if not found:
-        raise InvalidTarget(f"{where} names no hosts: write one per line")
+        raise InvalidTarget(f"{source} names no hosts: write one node set per line")

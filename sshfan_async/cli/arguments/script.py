@@ -1,4 +1,4 @@
-"""`--script FILE`: a local script → the command that reads it from its standard input, and that input."""
+"""`--script FILE`: build the remote command that reads the local script from its standard input."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import click
 __all__ = ["script_command", "script_text"]
 
 _SHELLS = frozenset({"ash", "bash", "dash", "ksh", "mksh", "sh", "yash", "zsh"})
-"""They read a script from standard input with `-s` (POSIX, sh), and its arguments follow."""
+"""Shells that read a script from standard input with `-s` (POSIX, sh), and take its arguments after that."""
 
 
 def script_text(path: str) -> bytes:
-    """Return what `path` holds.
+    """Read the script file.
 
     Raises:
-        click.UsageError: it cannot be read, or is empty.
+        click.UsageError: the file cannot be read, or is empty.
 
     """
     try:
         with open(path, "rb") as file:
             text = file.read()
     except OSError as error:
-        raise click.UsageError(f"cannot read the script {path!r}: {error.strerror}") from None
+        raise click.UsageError(f"cannot read --script {path!r}: {error.strerror}") from None
     if not text.strip():
-        raise click.UsageError(f"the script {path!r} is empty")
+        raise click.UsageError(f"--script {path!r} is empty: give a file with commands")
     return text
 
 
 def script_command(text: bytes, arguments: tuple[str, ...]) -> str:
-    """Return the command that runs the script `text` from its standard input: nobody's process list shows it.
+    """Return the command that runs the script `text` from its standard input, so no process list shows the script.
 
-    Its first line names the interpreter, `#!/usr/bin/env python3`; `sh` where it does not.
+    The interpreter is the one that the `#!` line of the script names, or else `sh`.
     """
     first = text.split(b"\n", 1)[0]
     words = first[2:].decode("utf-8", "surrogateescape").split() if first.startswith(b"#!") else []
@@ -43,6 +43,6 @@ def script_command(text: bytes, arguments: tuple[str, ...]) -> str:
         name = PurePosixPath(interpreter[-1]).name
     if name in _SHELLS:
         return shlex.join([*interpreter, "-s", "--", *arguments])
-    # Others open it by its name. Where standard input is the watchdog's FIFO, that waits for a writer once more
-    # (fifo(7)), and none comes when the script is short; a pipe can be opened so at any time.
+    # Other interpreters open /dev/stdin by name. If it is the watchdog's FIFO, this open waits for another writer
+    # (fifo(7)), which never comes if the script is short. A pipe opens at once.
     return f"cat | {shlex.join([*interpreter, '/dev/stdin', *arguments])}"

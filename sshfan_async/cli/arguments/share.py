@@ -1,4 +1,4 @@
-"""`10` or `25%`: a number of hosts, or a part of them."""
+"""`Share`: a number of hosts (`10`) or a percentage of them (`25%`)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _SHARE = re.compile(r"([0-9]{1,9})(%?)")
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """`number` hosts, or that many percent of them."""
+    """`number` hosts, or `number` percent of the hosts."""
 
     number: int
     percent: bool = False
 
     def of(self, total: int) -> int:
-        """Return how many of `total` hosts these are, rounded down."""
+        """Return the share of `total` hosts as a number, rounded down."""
         return total * self.number // 100 if self.percent else self.number
 
     def __str__(self) -> str:
@@ -26,10 +26,10 @@ class Share:
 
 
 def parse_shares(text: str, *, least: int) -> tuple[Share, ...]:
-    """Return the shares that `1,10%,50%` names.
+    """Parse shares separated by commas, such as `1,10%,50%`.
 
     Raises:
-        ValueError: one of them is no number, smaller than `least`, or more than 100 %.
+        ValueError: a share is not a number, is smaller than `least`, or is more than 100 %.
 
     """
     return tuple(_parsed(part.strip(), least) for part in text.split(","))
@@ -38,8 +38,8 @@ def parse_shares(text: str, *, least: int) -> tuple[Share, ...]:
 def _parsed(text: str, least: int) -> Share:
     found = _SHARE.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is not a number of hosts: give N or P%")
+        raise ValueError(f"{text!r} is not a number of hosts: give N or P%, such as 5 or 10%")
     share = Share(int(found[1]), found[2] == "%")
     if share.number < least or (share.percent and share.number > 100):
-        raise ValueError(f"{text!r} is out of range: give {least} or more hosts, or up to 100%")
+        raise ValueError(f"{text!r} is out of range: give at least {least}, and at most 100%")
     return share

@@ -1,1 +1,1 @@
-"""What people and programs see of a run: the hosts' output, progress, summary. Private."""
+"""Show a run: the hosts' output, the progress display, the summary. Private."""

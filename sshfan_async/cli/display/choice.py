@@ -1,4 +1,4 @@
-"""What one wants to see of the hosts' output, as the options say it."""
+"""`DisplayChoice`: which output to show, and how, as the options say."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ if TYPE_CHECKING:
     from sshfan_async.cli.display.host_files import HostFiles
     from sshfan_async.event import Stream
 
-__all__ = ["DisplayChoice", "What"]
+__all__ = ["DisplayChoice", "Mode"]
 
-What: TypeAlias = Literal["live", "gather", "json", "nothing"]
+Mode: TypeAlias = Literal["live", "gather", "json", "nothing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisplayChoice:
-    """`what`: lines as they come, equal output once, JSON, or nothing."""
+    """The display options of one run."""
 
-    what: What = "live"
+    mode: Mode = "live"
+    """Lines as they arrive, equal output once, JSON, or nothing."""
     with_stderr: bool = False
-    """Gather standard error too."""
+    """Gather standard error as well as standard output."""
     as_diff: bool = False
-    named: bool = True
+    prefixed: bool = True
     raw: bool = False
     files: HostFiles | None = None
 
     @property
-    def streams(self) -> frozenset[Stream]:
-        """The outputs that are shown as they come."""
-        if self.what == "live":
+    def live_streams(self) -> frozenset[Stream]:
+        """The streams that are shown as they arrive."""
+        if self.mode == "live":
             return frozenset(("stdout", "stderr"))
-        if self.what == "gather" and not self.with_stderr:
+        if self.mode == "gather" and not self.with_stderr:
             return frozenset(("stderr",))
         return frozenset()
 
     @property
-    def followed(self) -> frozenset[Stream]:
-        """The outputs that are shown, or written to files, as they come."""
-        return self.streams if self.files is None else self.streams | self.files.streams
+    def needed_streams(self) -> frozenset[Stream]:
+        """The streams that are shown, or written to files, as they arrive."""
+        return self.live_streams if self.files is None else self.live_streams | self.files.streams

@@ -1,4 +1,4 @@
-"""rich's idea of our stderr, for making text that `output.write` then writes."""
+"""A rich console that renders text for our stderr."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["stderr_console"]
 
 
 def stderr_console() -> Console:
-    """Return a console as wide and as colourful as stderr is; use it with `capture()`.
+    """Return a console with the width and colours of stderr. Use it with `capture()`, and write with `output.write`.
 
-    It never touches stderr itself: after a hangup even an empty write of its own would raise.
+    The console does not write to stderr itself: after a hangup, even an empty write would raise.
     """
-    terminal = True if os.isatty(STDERR) else None  # None: no terminal, unless FORCE_COLOR and its kind say so
+    terminal = True if os.isatty(STDERR) else None  # None: rich looks at FORCE_COLOR and the like
     return Console(file=io.StringIO(), force_terminal=terminal, highlight=False)

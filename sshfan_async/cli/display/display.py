@@ -1,4 +1,4 @@
-"""What one sees of a run: the hosts' output, the progress, and at a Ctrl-C what is in flight."""
+"""`Display`: show a run while it goes on, and its results."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ __all__ = ["Display"]
 
 
 class Display:
-    """Takes the events of a run; the progress goes to stderr where that is a terminal."""
+    """Shows the events of a run. The progress goes to stderr if that is a terminal."""
 
     def __init__(self, choice: DisplayChoice, hosts: int) -> None:
         self._choice = choice
         self._state = InFlight(hosts)
-        self._end_told = False
-        progress, styles = None, {descriptor: LineStyle(named=choice.named) for descriptor in (STDOUT, STDERR)}
-        if os.isatty(STDOUT) or os.isatty(STDERR):  # rich takes 40 ms, and has nothing to do in a pipe
+        self._stop_announced = False
+        progress, styles = None, {descriptor: LineStyle(prefixed=choice.prefixed) for descriptor in (STDOUT, STDERR)}
+        if os.isatty(STDOUT) or os.isatty(STDERR):  # importing rich takes 40 ms, and a pipe does not need it
             from sshfan_async.cli.display.console import stderr_console
             from sshfan_async.cli.display.progress import Progress
 
             console = stderr_console()
-            styles = {each: line_style(each, console, named=choice.named, raw=choice.raw) for each in styles}
+            styles = {each: line_style(each, console, prefixed=choice.prefixed, raw=choice.raw) for each in styles}
             # Not `console.is_terminal`: FORCE_COLOR makes rich call a pipe a terminal.
             if os.isatty(STDERR) and not console.is_dumb_terminal:
                 progress = Progress(console, self._state)
         self._screen = Screen(progress)
         self._view = _view(choice, self._screen, styles, hosts)
 
-    def take(self, events: list[Event]) -> None:
-        """Show what has happened, or collect it to be shown by `refresh`."""
+    def handle(self, events: list[Event]) -> None:
+        """Queue the output of `events` for the next `refresh`."""
         self._state.note(events)
-        streams = self._choice.streams
+        streams = self._choice.live_streams
         for event in events:
             if isinstance(event, HostOutput):
                 if event.stream in streams:
@@ -53,43 +53,43 @@ class Display:
             elif isinstance(event, HostFinished):
                 self._view.finished(event.outcome)
 
-    def tell_in_flight(self) -> None:
-        """Say what is running, in which phase and for how long."""
-        self._screen.close()
+    def show_in_flight(self) -> None:
+        """Print which hosts are in flight, in which phase and for how long."""
+        self._screen.flush()
         for line in self._state.lines():
             say(line)
 
-    def tell_end(self, run: Run) -> None:
-        """Say once whom the end of the run concerns; a command that minds no TERM keeps us until its KILL."""
-        if self._end_told:
+    def announce_stop(self, run: Run) -> None:
+        """Print once which hosts a stop concerns. A command that ignores TERM delays the end until KILL."""
+        if self._stop_announced:
             return
-        self._end_told = True
-        line = self._state.end_line(run.on_stop, run.clocks.kill_after)
+        self._stop_announced = True
+        line = self._state.stop_line(run.on_stop, run.clocks.kill_after)
         if line is not None:
-            self._screen.close()
+            self._screen.flush()
             say(line)
 
     def refresh(self) -> None:
-        """Write what was collected, and draw the progress anew where that is due."""
+        """Write the queued output, and redraw the progress if it is out of date."""
         self._screen.refresh()
 
-    def close(self) -> None:
-        """Take the progress away and write what was collected."""
-        self._screen.close()
+    def flush(self) -> None:
+        """Erase the progress and write the queued output."""
+        self._screen.flush()
 
     def conclude(self, conclusion: Conclusion) -> None:
-        """Show what is shown at the end only."""
+        """Show what can only be shown at the end: gathered output, the JSON summary."""
         self._view.conclude(conclusion)
-        self._screen.close()
+        self._screen.flush()
 
 
 def _view(choice: DisplayChoice, screen: Screen, styles: dict[int, LineStyle], hosts: int) -> View:
-    if choice.what == "json":
+    if choice.mode == "json":
         return JsonView(screen)
-    if choice.what == "gather":
+    if choice.mode == "gather":
         from sshfan_async.cli.display.gather import GatherView
 
         return GatherView(screen, styles, with_stderr=choice.with_stderr, as_diff=choice.as_diff)
-    if choice.what == "live" and hosts == 1 and not choice.named and not os.isatty(STDOUT):
+    if choice.mode == "live" and hosts == 1 and not choice.prefixed and not os.isatty(STDOUT):
         return BytesView(screen)
     return LiveView(screen, styles)

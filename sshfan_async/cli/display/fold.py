@@ -1,4 +1,4 @@
-"""Many host names → one short node set, with ClusterShell's NodeSet."""
+"""Fold many host names into one short node set, with ClusterShell's NodeSet."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 __all__ = ["folded"]
 
-# Users, ports and addresses stay as they are: to ClusterShell, `@` and `:` mean groups.
+# Names with a user or a port, and addresses, are not folded: to ClusterShell, `@` and `:` mean groups.
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def folded(names: Iterable[str]) -> str:
-    """Return `names` as a node set, `node[001-004,007],ops@db1:2222`; one name is returned as it is."""
+    """Return `names` as a node set, such as `node[001-004,007],ops@db1:2222`."""
     listed = list(names)
     plain = [name for name in listed if _PLAIN.fullmatch(name)]
     others = [name for name in listed if not _PLAIN.fullmatch(name)]

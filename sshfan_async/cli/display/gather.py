@@ -1,4 +1,4 @@
-"""Equal output shown once, under the node set of its hosts: `-b`, `-B` and `--diff`."""
+"""Show equal output once, under the node set of its hosts: `-b`, `-B` and `--diff`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sshfan_async.cli.display.fold import folded
-from sshfan_async.cli.display.lines import neutral
+from sshfan_async.cli.display.lines import escape_controls
 from sshfan_async.cli.display.views import LiveView
 from sshfan_async.cli.output import STDOUT
 
@@ -30,14 +30,14 @@ _CHUNK = 1024 * 1024
 
 @dataclass(slots=True)
 class _Group:
-    """Hosts with the same output, which the first of them keeps for all."""
+    """Hosts with the same output; the outcome of the first host keeps it."""
 
     first: Outcome
     hosts: list[str] = field(default_factory=list)
 
 
 class GatherView:
-    """Keeps one copy of each different output until all hosts have ended. Standard error: live, unless gathered."""
+    """Keeps one copy of each different output until all hosts have ended. Shows stderr live, unless gathered."""
 
     def __init__(self, screen: Screen, styles: dict[int, LineStyle], *, with_stderr: bool, as_diff: bool) -> None:
         self._screen = screen
@@ -48,11 +48,11 @@ class GatherView:
         self._groups: dict[bytes, _Group] = {}
 
     def output(self, event: HostOutput) -> None:
-        """Show standard error."""
+        """Show standard error as it arrives."""
         self._live.output(event)
 
     def finished(self, outcome: Outcome) -> None:
-        """Put the host where others have the same output; without any it is nowhere."""
+        """Add the host to the group with the same output, or to none if it has no output."""
         self._live.finished(outcome)
         digest, size = hashlib.blake2b(digest_size=32), 0
         for stream in self._streams(outcome):
@@ -61,7 +61,7 @@ class GatherView:
                 while data := stream.read(_CHUNK):
                     digest.update(data)
                     length += len(data)
-            digest.update(b"%d" % length)  # what one stream ends with is not what the other begins with
+            digest.update(b"%d" % length)  # marks where stdout ends and stderr begins
             size += length
         if size > 0:
             if digest.digest() not in self._groups:
@@ -70,18 +70,18 @@ class GatherView:
             self._groups[digest.digest()].hosts.append(outcome.host)
 
     def conclude(self, conclusion: Conclusion) -> None:
-        """Show each output once, the commonest first."""
+        """Show each output once, the most common first."""
         groups = sorted(self._groups.values(), key=lambda group: -len(group.hosts))
         for number, group in enumerate(groups):
             several = f" ({len(group.hosts)})" if len(group.hosts) > 1 else ""
-            self._head(f"{folded(group.hosts)}{several}")
-            shown = self._difference(groups[0], group) if self._as_diff and number > 0 else self._body(group)
+            self._print_header(f"{folded(group.hosts)}{several}")
+            shown = self._difference(groups[0], group) if self._as_diff and number > 0 else self._group_output(group)
             for data in shown:
-                self._screen.add(STDOUT, neutral(data) if self._style.neutralised else data)
-                self._screen.close()
+                self._screen.add(STDOUT, escape_controls(data) if self._style.escapes else data)
+                self._screen.flush()
 
-    def _head(self, who: str) -> None:
-        lines = b"\n".join((_RULE, who.encode(), _RULE))
+    def _print_header(self, hosts: str) -> None:
+        lines = b"\n".join((_RULE, hosts.encode(), _RULE))
         if self._style.before:
             lines = self._style.before + lines + b"\x1b[0m"
         self._screen.add(STDOUT, lines + b"\n")
@@ -91,8 +91,8 @@ class GatherView:
         if self._with_stderr:
             yield outcome.open_stderr()
 
-    def _body(self, group: _Group) -> Iterator[bytes]:
-        """Yield the output of a group in whole lines, or whole chunks where those are long."""
+    def _group_output(self, group: _Group) -> Iterator[bytes]:
+        """Yield the output of a group in chunks that end with a whole line, unless a line is longer than a chunk."""
         for stream in self._streams(group.first):
             with stream:
                 last = b""
@@ -106,12 +106,12 @@ class GatherView:
     def _difference(self, common: _Group, group: _Group) -> Iterator[bytes]:
         lines = difflib.diff_bytes(
             difflib.unified_diff,
-            self._split(common),
-            self._split(group),
+            self._output_lines(common),
+            self._output_lines(group),
             folded(common.hosts).encode(),
             folded(group.hosts).encode(),
         )
         yield b"".join(lines)
 
-    def _split(self, group: _Group) -> list[bytes]:
-        return [line + b"\n" for line in b"".join(self._body(group)).split(b"\n")[:-1]]
+    def _output_lines(self, group: _Group) -> list[bytes]:
+        return [line + b"\n" for line in b"".join(self._group_output(group)).split(b"\n")[:-1]]

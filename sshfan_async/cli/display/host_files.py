@@ -1,4 +1,4 @@
-"""`--outdir` and `--errdir`: a file for each host."""
+"""`--outdir` and `--errdir`: write each host's output to a file of its own."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ __all__ = ["HostFiles", "file_name"]
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._@:+-]")
 _LONGEST = 200
-"""Characters of a file's name; NAME_MAX is 255 on what Linux mounts."""
+"""Characters of a file name. NAME_MAX is 255 on most Linux file systems."""
 
 
 class HostFiles:
-    """The files of one run, one directory for each stream that is wanted."""
+    """The output files of one run: one directory for each stream, one file for each host."""
 
     def __init__(self, *, stdout: str | None, stderr: str | None, hosts: Collection[str]) -> None:
-        """Make the directories, and an empty file for each host: none of an earlier run is taken for this one's.
+        """Create the directories and an empty file for each host, so no file of an earlier run stays.
 
         Raises:
-            click.UsageError: one of them cannot be made.
+            click.UsageError: a directory or a file cannot be created.
 
         """
         given: dict[Stream, str | None] = {"stdout": stdout, "stderr": stderr}
         self._paths = {stream: Path(directory) for stream, directory in given.items() if directory is not None}
         self.streams = frozenset(self._paths)
         self._failed: dict[str, str] = {}
-        """By host: why its file ends before its output does."""
+        """By host: why its file could not be written."""
         for directory in self._paths.values():
             try:
                 directory.mkdir(parents=True, exist_ok=True)
@@ -49,11 +49,11 @@ class HostFiles:
             except OSError as error:
                 raise click.UsageError(f"cannot write to {error.filename!r}: {error.strerror}") from None
 
-    def taken(self, events: Iterable[Event]) -> list[Event]:
-        """Write what hosts have written; return the events, in which a host whose file is not whole is `local`."""
-        return [self._taken(event) for event in events]
+    def write(self, events: Iterable[Event]) -> list[Event]:
+        """Write the output in `events`. Return the events; if a host's file failed, its outcome becomes `local`."""
+        return [self._handle(event) for event in events]
 
-    def _taken(self, event: Event) -> Event:
+    def _handle(self, event: Event) -> Event:
         if isinstance(event, HostOutput):
             self._write(event)
         elif isinstance(event, HostFinished) and (why := self._failed.get(event.outcome.host)) is not None:
@@ -68,7 +68,7 @@ class HostFiles:
             return
         path = directory / file_name(event.host)
         try:
-            # Opened for each chunk: open files would come out of what the children may use.
+            # Opened for each chunk: open files would count against the descriptors that the children need.
             with open(path, "ab", buffering=0) as file:
                 left = memoryview(event.data)
                 while left:
@@ -78,7 +78,7 @@ class HostFiles:
 
 
 def file_name(host: str) -> str:
-    """Return the name of `host`'s file: the host's own, with `%2F` and the like for what no file's name can hold."""
+    """Return a safe file name for `host`: unsafe characters become `%2F` and the like; a long name is cut."""
     name = _UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), host)
     if name.startswith("."):
         name = f"%2E{name[1:]}"  # neither `..` nor hidden

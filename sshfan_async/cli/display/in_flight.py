@@ -1,4 +1,4 @@
-"""Who is in flight, in which phase and for how long: what the progress draws, and what a Ctrl-C asks for."""
+"""`InFlight`: which hosts are in flight, in which phase and for how long, and how many have ended."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = ["InFlight"]
 
 
 class InFlight:
-    """The state of a run, folded from its events."""
+    """The state of a run, updated from its events. The progress and the first Ctrl-C show it."""
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.began = time.monotonic()
         self.ended: Counter[Status] = Counter()
         self.running: dict[str, tuple[Phase, float]] = {}
-        """By name: the phase, and since when it is in it (monotonic seconds)."""
+        """By host name: its phase, and when that began (`time.monotonic()`)."""
 
     def note(self, events: Iterable[Event]) -> None:
-        """Take in what has happened."""
+        """Update the state."""
         now = time.monotonic()
         for event in events:
             if isinstance(event, HostStarted):
@@ -41,22 +41,24 @@ class InFlight:
                 self.running.pop(event.outcome.host, None)
                 self.ended[event.outcome.status] += 1
 
-    def end_line(self, on_stop: OnStop, kill_after: float) -> str | None:
-        """Return what is told when a signal ends the run: whom that concerns, and how long it can take."""
-        leaves = on_stop is OnStop.LEAVE
-        names = [name for name, (phase, _) in self.running.items() if phase is Phase.RUN or not leaves]
+    def stop_line(self, on_stop: OnStop, kill_after: float) -> str | None:
+        """Return the message for a run that a signal stops, or None if no host is concerned."""
+        leaves_running = on_stop is OnStop.LEAVE
+        names = [name for name, (phase, _) in self.running.items() if phase is Phase.RUN or not leaves_running]
         if not names:
             return None
         hosts = f"{len(names)} {'host' if len(names) == 1 else 'hosts'}: {folded(names)}"
-        return f"leaving {hosts}" if leaves else f"ending {hosts}; KILL after {kill_after:g} s"
+        if leaves_running:
+            return f"leaving the command running on {hosts}"
+        return f"stopping {hosts} (KILL after {kill_after:g} s)"
 
     def lines(self) -> Iterator[str]:
-        """Yield what a Ctrl-C shows."""
+        """Yield the lines that a first Ctrl-C shows."""
         done = self.ended.total()
         waiting = self.total - done - len(self.running)
         yield (
             f"{done} of {self.total} hosts have ended, {len(self.running)} in flight, {waiting} waiting "
-            "(Ctrl-C again within a second ends the run)"
+            "(press Ctrl-C again within a second to stop the run)"
         )
         now = time.monotonic()
         for phase in Phase:

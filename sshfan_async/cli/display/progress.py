@@ -1,4 +1,4 @@
-"""What a run looks like while it goes on: a bar, counts by status, and who still runs, in two lines."""
+"""The progress display: a bar, counts by status, and the hosts that are running, in two lines."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["Progress"]
 
 _PERIOD = 0.1
-"""Seconds between two drawings."""
+"""Seconds between two redraws."""
 _WIDEST_BAR = 24
 _FOLDED = 64
-"""How many of the names that run are shown: 64 addresses without any order take 12 ms to fold, 256 take 300."""
+"""How many running hosts are named: to fold 64 unordered addresses takes 12 ms, 256 take 300 ms."""
 
 
 class Progress:
-    """The bytes that draw the state of a run on a terminal and take it away again."""
+    """Makes the bytes that draw and erase the state of a run on a terminal."""
 
     def __init__(self, console: Console, state: InFlight) -> None:
         self._console = console
@@ -43,26 +43,26 @@ class Progress:
         self._node_set = ""
 
     @property
-    def due(self) -> bool:
-        """Whether what is drawn, if anything, has become old."""
+    def is_stale(self) -> bool:
+        """Whether the progress must be drawn again."""
         return time.monotonic() - self._drawn_at >= _PERIOD
 
     def draw(self) -> bytes:
-        """Return what replaces the last drawing by a new one: nothing in the background."""
+        """Return the bytes that replace the last drawing; none if we run in the background."""
         self._drawn_at = time.monotonic()
         if not _in_foreground():
             self._height = 0
             return b""
-        before = self._erasure()
-        picture = Group(self._bar(), self._who())
+        erasure = self._erasure()
+        picture = Group(self._bar(), self._running_hosts())
         self._height = len(self._console.render_lines(picture, pad=False))
         with self._console.capture() as captured:
-            self._console.control(*before)
+            self._console.control(*erasure)
             self._console.print(picture)
         return captured.get().encode("utf-8", "backslashreplace")
 
     def erase(self) -> bytes:
-        """Return what takes the last drawing away; in the background it is forgotten instead."""
+        """Return the bytes that erase the last drawing; none if we run in the background."""
         if not _in_foreground():
             self._height = 0
         with self._console.capture() as captured:
@@ -73,7 +73,7 @@ class Progress:
     def _erasure(self) -> list[Control]:
         if self._height == 0:
             return []
-        # The cursor stands on the line below, where the terminal's own `^C` goes too.
+        # The cursor is on the line below. The terminal echoes `^C` there too.
         line = (ControlType.ERASE_IN_LINE, 2)
         up = ((ControlType.CURSOR_UP, 1), line)
         return [Control(ControlType.CARRIAGE_RETURN, line, *(up * self._height))]
@@ -94,7 +94,7 @@ class Progress:
         )
         return bar
 
-    def _who(self) -> Text:
+    def _running_hosts(self) -> Text:
         running = self._state.running
         more = ",…" if len(running) > _FOLDED else ""
         names = tuple(islice(running, _FOLDED))
@@ -104,8 +104,8 @@ class Progress:
 
 
 def _in_foreground() -> bool:
-    """Whether the terminal is ours to draw on: a background job would draw over the shell's prompt."""
+    """Return whether we may draw: a background job would draw over the shell's prompt."""
     try:
         return os.tcgetpgrp(STDERR) == os.getpgrp()
-    except OSError:  # not the terminal that controls us, so nobody's jobs are told apart on it
+    except OSError:  # not our controlling terminal: no job control on it
         return True

@@ -1,4 +1,4 @@
-"""Our two outputs and the progress between them: what is to be shown is collected, and written in its order."""
+"""`Screen`: queue output for stdout and stderr, and write it in order around the progress display."""
 
 from __future__ import annotations
 
@@ -17,48 +17,49 @@ __all__ = ["Screen", "line_style"]
 
 
 class Screen:
-    """Collects bytes for stdout and stderr; the progress, where there is one, gets out of their way."""
+    """Queues bytes for stdout and stderr. The progress, if any, is erased before they are written."""
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
-        self._waiting: list[tuple[int, list[bytes]]] = []
+        self._queue: list[tuple[int, list[bytes]]] = []
 
     def add(self, descriptor: int, data: bytes) -> None:
-        """Have `data` written after all that was added before."""
+        """Queue `data` for `descriptor`."""
         if not data:
             return
-        if self._waiting and self._waiting[-1][0] == descriptor:
-            self._waiting[-1][1].append(data)
+        if self._queue and self._queue[-1][0] == descriptor:
+            self._queue[-1][1].append(data)
         else:
-            self._waiting.append((descriptor, [data]))
+            self._queue.append((descriptor, [data]))
 
     def refresh(self) -> None:
-        """Write what waits: at once, or on a terminal as often as the progress is drawn."""
+        """Write the queue: at once, or if there is a progress, as often as that is redrawn."""
         if self._progress is None:
             self._write()
-        elif self._progress.due:
-            if self._waiting:
-                self.close()
+        elif self._progress.is_stale:
+            if self._queue:
+                self.flush()
             write(STDERR, self._progress.draw())
 
-    def close(self) -> None:
-        """Take the progress away and write what waits."""
+    def flush(self) -> None:
+        """Erase the progress and write the queue."""
         if self._progress is not None:
             write(STDERR, self._progress.erase())
         self._write()
 
     def _write(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for descriptor, chunks in waiting:
+        queue, self._queue = self._queue, []
+        for descriptor, chunks in queue:
             write(descriptor, b"".join(chunks))
 
 
-def line_style(descriptor: int, console: Console, *, named: bool, raw: bool) -> LineStyle:
-    """Return how a host's lines look on `descriptor`; `console` knows whether this terminal has colours."""
+def line_style(descriptor: int, console: Console, *, prefixed: bool, raw: bool) -> LineStyle:
+    """Return the style of a host's lines on `descriptor`, with colours if `console` has them."""
     if not os.isatty(descriptor):
-        return LineStyle(named=named)
+        return LineStyle(prefixed=prefixed)
     if console.no_color or console.color_system is None:
-        return LineStyle(named=named, neutralised=not raw)
+        return LineStyle(prefixed=prefixed, escapes=not raw)
     if descriptor == STDOUT:
-        return LineStyle(*((b"\x1b[36m", b":\x1b[0m ") if named else (b"", b"")), neutralised=not raw, named=named)
-    return LineStyle(b"\x1b[31m", b": ", b"\x1b[0m", neutralised=not raw, named=named)
+        name_colours = (b"\x1b[36m", b":\x1b[0m ") if prefixed else (b"", b"")
+        return LineStyle(*name_colours, escapes=not raw, prefixed=prefixed)
+    return LineStyle(b"\x1b[31m", b": ", b"\x1b[0m", escapes=not raw, prefixed=prefixed)

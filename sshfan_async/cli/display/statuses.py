@@ -1,4 +1,4 @@
-"""How a status is named and coloured for people."""
+"""The names and colours in which statuses are shown."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ STYLES = {
     Status.NOT_RUN: "yellow",
     Status.LOCAL: "red",
 }
-"""rich's styles: one colour for what ran, one for what was stopped, one for what was never reached."""
+"""rich styles. Red: the host failed. Yellow: the host was stopped. Magenta: the host was never reached."""
 
 
 def status_name(status: Status) -> str:
-    """Return `timed out` for `timed_out`."""
+    """Return the name for people, such as `timed out` for `timed_out`."""
     return status.value.replace("_", " ")

@@ -1,4 +1,4 @@
-"""A run's report for people: counts, each failure with its reason, the slowest hosts, percentiles."""
+"""The summary of a run: counts, failures with their reasons, the slowest hosts, percentiles."""
 
 from __future__ import annotations
 
@@ -25,53 +25,56 @@ __all__ = ["FailureGroup", "failure_groups", "failure_lines", "summary"]
 _INDENT = 2
 _SLOWEST = 3
 _PERCENTILES = (50, 90, 99)
-_NOTABLE = 0.01
-"""Seconds below which a phase is not worth a word."""
-_FATES: dict[Remote, str] = {"left": "it goes on there", "unknown": "whether it goes on there is not known"}
+_SHORTEST_PHASE = 0.01
+"""Seconds. Shorter phases are not shown."""
+_STILL_RUNNING: dict[Remote, str] = {
+    "left": "the command was left running",
+    "unknown": "the command may still be running",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Hosts that failed alike, in input order."""
+    """Hosts that failed for the same reason, in input order."""
 
     status: Status
     reason: str
     hosts: tuple[str, ...]
 
     @property
-    def who(self) -> str:
-        """The hosts as a node set, with their number where there are several."""
+    def label(self) -> str:
+        """The hosts as a node set, followed by their number if there are several."""
         several = f" ({len(self.hosts)})" if len(self.hosts) > 1 else ""
         return f"{folded(self.hosts)}{several}"
 
 
 def failure_groups(report: Report) -> list[FailureGroup]:
-    """Return the hosts that are not `ok` by reason, in the order in which the reasons first come.
+    """Group the hosts that are not `ok` by reason, in the order in which the reasons first occur.
 
-    Reasons that differ by the host's own name or address, or by the second of an interruption, are the same. To them
-    belongs whether the command goes on there.
+    Reasons count as equal if they differ only in the host's name or address, or in the seconds until a cancellation.
+    A reason includes whether the command may still be running.
     """
-    alike: dict[tuple[Status, str], list[Outcome]] = {}
+    by_reason: dict[tuple[Status, str], list[Outcome]] = {}
     for outcome in report.not_ok:
-        alike.setdefault((outcome.status, _with_fate(_without_host(outcome), outcome)), []).append(outcome)
+        by_reason.setdefault((outcome.status, _with_remote(_without_host(outcome), outcome)), []).append(outcome)
     groups = []
-    for (status, general), outcomes in alike.items():
-        reasons = {_with_fate(outcome.reason, outcome) for outcome in outcomes}
+    for (status, general), outcomes in by_reason.items():
+        reasons = {_with_remote(outcome.reason, outcome) for outcome in outcomes}
         reason = reasons.pop() if len(reasons) == 1 else general
         groups.append(FailureGroup(status, one_line(reason), tuple(outcome.host for outcome in outcomes)))
     return groups
 
 
 def failure_lines(report: Report) -> Iterator[str]:
-    """Yield one line for each reason, naming its hosts."""
+    """Yield one line for each reason, with its hosts."""
     for group in failure_groups(report):
-        yield f"{group.who}: {group.reason}"
+        yield f"{group.label}: {group.reason}"
 
 
 def summary(conclusion: Conclusion, console: Console, again: str | None = None) -> bytes:
-    """Return the summary of a run, as wide and as coloured as `console` is.
+    """Return the summary of a run, in the width and colours of `console`.
 
-    `again`: the command to run again on those that failed.
+    `again` is the command line that runs again on the failed hosts.
     """
     report = conclusion.report
     with console.capture() as captured:
@@ -80,19 +83,19 @@ def summary(conclusion: Conclusion, console: Console, again: str | None = None) 
         if len(report) > 1:
             _print_times(report, console)
         if again is not None:
-            # Not wrapped by us: a terminal's own wrapping keeps it one line for copying.
+            # Not wrapped here: if the terminal wraps the line, it can still be copied as one line.
             console.print(f"run again: {one_line(again)}", markup=False, soft_wrap=True)
     lines = [line.rstrip(" ") for line in captured.get().splitlines()]
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
 
 
-def _with_fate(reason: str, outcome: Outcome) -> str:
-    """Return `reason` with what became of a command that we have stopped, where it may go on."""
+def _with_remote(reason: str, outcome: Outcome) -> str:
+    """Add to `reason` that a command that we have stopped is or may be still running."""
     if not outcome.sent or outcome.status not in (Status.TIMED_OUT, Status.CANCELLED):
         return reason
-    if outcome.remote not in _FATES or "left running" in reason:
+    if outcome.remote not in _STILL_RUNNING or "left running" in reason:
         return reason
-    return f"{reason}; {_FATES[outcome.remote]}"
+    return f"{reason}; {_STILL_RUNNING[outcome.remote]}"
 
 
 def _without_host(outcome: Outcome) -> str:
@@ -135,7 +138,7 @@ def _print_failures(report: Report, console: Console) -> None:
     from rich.text import Text
 
     for group in failure_groups(report):
-        line = Text.assemble((group.who, STYLES[group.status]), f": {group.reason}")
+        line = Text.assemble((group.label, STYLES[group.status]), f": {group.reason}")
         console.print(Padding(line, (0, 0, 0, _INDENT)))
 
 
@@ -151,10 +154,10 @@ def _print_times(report: Report, console: Console) -> None:
     table = Table.grid(padding=(0, 1))
     table.add_column(overflow="fold")
     table.add_column(justify="right", no_wrap=True)
-    if any(phases):  # rich would take the room for an empty column from the hosts' names
+    if any(phases):  # an empty column would take width from the host names
         table.add_column(style="dim")
-    for outcome, notable in zip(slowest, phases, strict=True):
-        cells = [Text(outcome.host), Text(f"{outcome.elapsed:.2f} s"), Text(notable)]
+    for outcome, shown_phases in zip(slowest, phases, strict=True):
+        cells = [Text(outcome.host), Text(f"{outcome.elapsed:.2f} s"), Text(shown_phases)]
         table.add_row(*cells[: len(table.columns)])
     console.print("slowest:")
     console.print(Padding(table, (0, 0, 0, _INDENT), expand=False))
@@ -164,9 +167,9 @@ def _print_times(report: Report, console: Console) -> None:
 
 
 def _phases(outcome: Outcome) -> str:
-    notable = [
+    shown_phases = [
         f"{phase} {seconds:.2f}"
         for phase, seconds in outcome.phases
-        if phase is not Phase.QUEUED and seconds >= _NOTABLE
+        if phase is not Phase.QUEUED and seconds >= _SHORTEST_PHASE
     ]
-    return ", ".join(notable)
+    return ", ".join(shown_phases)

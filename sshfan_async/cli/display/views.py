@@ -1,4 +1,4 @@
-"""What is shown of the hosts' output: lines as they come, equal output once, JSON, or nothing."""
+"""Views: turn the hosts' output into bytes for the screen, as lines, raw bytes or JSON."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _DESCRIPTORS: dict[Stream, int] = {"stdout": STDOUT, "stderr": STDERR}
 
 
 class View(Protocol):
-    """Turns what happens to the hosts into bytes on the screen."""
+    """Turns events of the hosts into bytes for the screen."""
 
     def output(self, event: HostOutput) -> None:
-        """A host has written something."""
+        """Handle output of a host."""
         ...
 
     def finished(self, outcome: Outcome) -> None:
-        """A host has ended; the outcome's output is not kept any longer than this call unless the view keeps it."""
+        """Handle the end of a host. After this call, only the view still holds the outcome's output."""
         ...
 
     def conclude(self, conclusion: Conclusion) -> None:
-        """All hosts have ended."""
+        """Handle the end of the run."""
         ...
 
 
 class LiveView:
-    """Lines as they come."""
+    """Shows lines as they arrive."""
 
     def __init__(self, screen: Screen, styles: dict[int, LineStyle]) -> None:
         self._screen = screen
@@ -55,41 +55,41 @@ class LiveView:
         self._screen.add(descriptor, lines.feed(event.data))
 
     def finished(self, outcome: Outcome) -> None:
-        """Show the last lines, which may lack their newlines."""
+        """Show the last lines, also without a newline at the end."""
         for stream, descriptor in _DESCRIPTORS.items():
             lines = self._lines.pop((outcome.target, stream), None)
             if lines is not None:
                 self._screen.add(descriptor, lines.end())
 
     def conclude(self, conclusion: Conclusion) -> None:
-        """Nothing is left to show."""
+        """Do nothing: all output is shown."""
 
 
 class BytesView:
-    """One host's output exactly as it comes: not even a newline is added."""
+    """Shows the output of one host byte for byte."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
 
     def output(self, event: HostOutput) -> None:
-        """Show it."""
+        """Show the output."""
         self._screen.add(_DESCRIPTORS[event.stream], event.data)
 
     def finished(self, outcome: Outcome) -> None:
-        """Nothing is left to show."""
+        """Do nothing: all output is shown."""
 
     def conclude(self, conclusion: Conclusion) -> None:
-        """Nothing is left to show."""
+        """Do nothing: all output is shown."""
 
 
 class JsonView:
-    """One JSON object a line: each outcome as it ends, then the summary. docs/json.md describes the fields."""
+    """Shows one JSON object per line: each outcome, then the summary. docs/json.md describes the fields."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
 
     def output(self, event: HostOutput) -> None:
-        """The outcome has it."""
+        """Do nothing: the outcome has the output."""
 
     def finished(self, outcome: Outcome) -> None:
         """Show the outcome."""

@@ -1,1 +1,1 @@
-"""One run in front of a person, a pipe or a program. Private."""
+"""Execute a run: its thread, signals, batches, and the files it writes. Private."""

@@ -1,4 +1,4 @@
-"""One run in front of a person, a pipe or a program: from its start to its end by itself, by a rule or a signal."""
+"""Execute one run and show it, until it ends, a rule such as -k stops it, or a signal does."""
 
 from __future__ import annotations
 
@@ -26,57 +26,57 @@ if TYPE_CHECKING:
 __all__ = ["execute"]
 
 _TICK = 0.1
-"""Seconds without an event after which the progress is drawn anew."""
+"""Seconds without an event after which the progress is redrawn."""
 
 
 @dataclass(slots=True)
-class _Finished:
-    """The outcomes by target, without the output that the view has already had."""
+class _Outcomes:
+    """The outcomes by target, without their output: the display already has it."""
 
-    outcomes: dict[Target, Outcome] = field(default_factory=dict)
+    by_target: dict[Target, Outcome] = field(default_factory=dict)
 
     def note(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, HostFinished):
                 outcome = event.outcome
-                self.outcomes[outcome.target] = replace(outcome, stdout_kept=b"", stderr_kept=b"")
+                self.by_target[outcome.target] = replace(outcome, stdout_kept=b"", stderr_kept=b"")
 
 
 def execute(run: Run, choice: DisplayChoice, rules: Rules, *, largest: bool = False) -> Conclusion:
-    """Run to the end, or to a signal, which leaves what was gathered by then; the children are gone in either case.
+    """Run until the end or a signal, and return the results so far. No child process is left in either case.
 
     Raises:
-        OutputClosed, OutputFailed: what is to be shown cannot be written.
+        OutputClosed, OutputFailed: the output cannot be written.
 
     """
     raise_file_limit()
     began = time.monotonic()
-    finished = _Finished()
-    # Phases are shown on a terminal only; elsewhere they would but wake us, a thousand times for 200 hosts.
+    outcomes = _Outcomes()
+    # Only a terminal shows phases. Without one, they would wake this thread for nothing, 1000 times for 200 hosts.
     terminal = os.isatty(STDERR)
-    run_thread = RunThread(run, rules, choice.followed, phases=terminal)
-    with StopSignals(run_thread.stop, asks=terminal) as signals:
+    run_thread = RunThread(run, rules, choice.needed_streams, phases=terminal)
+    with StopSignals(run_thread.stop, first_ctrl_c_asks=terminal) as signals:
         try:
             with run_thread:
-                # Loaded while the first connections are being made: rich alone takes 40 ms.
+                # Imported while the first connections open: rich alone takes 40 ms.
                 from sshfan_async.cli.display.display import Display
 
                 display = Display(choice, len(run.targets))
-                for events in run_thread.batches(_TICK):
+                for events in run_thread.events(_TICK):
                     if choice.files is not None:
-                        events = choice.files.taken(events)
+                        events = choice.files.write(events)
                     if terminal and signals.received is not None:
-                        display.tell_end(run)  # before the first ends that it brings are taken in
-                    display.take(events)
-                    finished.note(events)
-                    if signals.asked and signals.received is None:
-                        signals.asked = False
-                        display.tell_in_flight()
+                        display.announce_stop(run)  # before the display handles the hosts that it ended
+                    display.handle(events)
+                    outcomes.note(events)
+                    if signals.status_wanted and signals.received is None:
+                        signals.status_wanted = False
+                        display.show_in_flight()
                     display.refresh()
-            signals.raises = True
-            display.close()
+            signals.interrupt_raises = True
+            display.flush()
             conclusion = Conclusion(
-                report=Report(tuple(finished.outcomes[target] for target in run.targets), finished_at=time.time()),
+                report=Report(tuple(outcomes.by_target[target] for target in run.targets), finished_at=time.time()),
                 seconds=time.monotonic() - began,
                 stopped_by=signals.received,
                 rule=run_thread.ended_by,
@@ -86,5 +86,5 @@ def execute(run: Run, choice: DisplayChoice, rules: Rules, *, largest: bool = Fa
         except OutputClosed:
             if signals.received is None:
                 raise
-            raise OutputClosed(signals.received) from None  # a hangup takes the terminal along
+            raise OutputClosed(signals.received) from None  # a hangup also closes the terminal
     return conclusion

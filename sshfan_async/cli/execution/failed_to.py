@@ -1,4 +1,4 @@
-"""`--failed-to`: a file with the targets to try again."""
+"""`--failed-to`: write the targets that are not `ok` to a file."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["prepare_failed_to", "write_failed_to"]
 
 
 def prepare_failed_to(path: str) -> None:
-    """Check that the file can be written, and leave it as it is: it may be this run's own --hostfile.
+    """Check that the file can be written. Do not change it: it may be the --hostfile of this run.
 
     Raises:
-        click.UsageError: it cannot be.
+        click.UsageError: the file cannot be written.
 
     """
     try:
         with open(path, "ab"):
             pass
     except OSError as error:
-        raise click.UsageError(f"cannot write to {path!r}: {error.strerror}") from None
+        raise click.UsageError(f"cannot write to --failed-to {path!r}: {error.strerror}") from None
 
 
 def write_failed_to(path: str, report: Report) -> None:
@@ -39,4 +39,4 @@ def write_failed_to(path: str, report: Report) -> None:
         with open(path, "w", encoding="ascii") as file:
             file.writelines(f"{outcome.target}\n" for outcome in report.not_ok)
     except OSError as error:
-        raise OutputFailed(f"cannot write to {path!r}: {error.strerror}") from None
+        raise OutputFailed(f"cannot write to --failed-to {path!r}: {error.strerror}") from None

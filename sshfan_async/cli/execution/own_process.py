@@ -1,4 +1,4 @@
-"""What the command does to its own process, and a library never may: descriptors, limits, the child watcher."""
+"""Set up our own process in ways that a library must not: descriptors, limits, SIGCHLD, the child watcher."""
 
 from __future__ import annotations
 
@@ -10,52 +10,49 @@ import sys
 
 __all__ = [
     "discard_standard_output",
-    "end_quickly",
-    "hear_of_children",
     "open_standard_descriptors",
     "raise_file_limit",
+    "restore_sigchld",
+    "skip_final_collection",
     "watch_children",
 ]
 
 _ENOUGH_FILES = 65536
-"""Some programs close every descriptor up to the limit before they start another: more would cost them dearly."""
+"""More would cost time: some programs close every descriptor up to the limit before they start another one."""
 
 
 def open_standard_descriptors() -> None:
-    """Fill in descriptors 0 to 2 where our caller closed them (`>&-`), or a pipe of ours would become stdout.
+    """Open descriptors 0 to 2 if our caller closed them (`>&-`), or one of our pipes would become stdout.
 
-    For reading only: what is written there fails, and says so.
+    They are read-only, so that a write to them fails and is reported.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDONLY)  # takes the lowest free number, this one
+            os.open(os.devnull, os.O_RDONLY)  # open takes the lowest free number: this one
 
 
-def hear_of_children() -> None:
-    """Undo our caller's ignoring SIGCHLD, which outlives exec: no exit code of an ssh would reach us."""
+def restore_sigchld() -> None:
+    """Stop ignoring SIGCHLD if our caller did (exec keeps that), or we could not get the exit codes of ssh."""
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def discard_standard_output() -> None:
-    """Let what Python still holds for stdout go nowhere, so that its last flush raises nothing."""
+    """Send Python's buffered stdout to the null device, so that its last flush does not raise."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)
 
 
-def end_quickly() -> None:
-    """Spare the interpreter its last search for garbage: with the memory of the whole process goes all of it.
-
-    The search takes 25 ms, a fifth of what one host costs beyond its ssh.
-    """
+def skip_final_collection() -> None:
+    """Skip the last garbage collection at exit, which takes 25 ms and frees memory that the exit frees anyway."""
     atexit.register(gc.freeze)
 
 
 def raise_file_limit() -> None:
-    """Raise the soft limit on open files as far as the hard one allows; our children inherit it."""
+    """Raise the soft limit on open files to the hard limit, at most `_ENOUGH_FILES`. Our children inherit it."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -65,9 +62,9 @@ def raise_file_limit() -> None:
 
 
 def watch_children() -> None:
-    """On CPython 3.11, see the running loop's children end without a thread for each; call it in that loop.
+    """On CPython 3.11, have the running loop watch its children without a thread for each one.
 
-    From 3.12 on asyncio does so by itself.
+    From 3.12 on, asyncio does so without this.
     """
     if sys.version_info < (3, 12) and _has_pidfd():
         import asyncio

@@ -1,4 +1,4 @@
-"""The command line that runs again on those that failed."""
+"""Build the command line that runs again on the hosts that failed."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from sshfan_async.cli.display.fold import folded
 if TYPE_CHECKING:
     from sshfan_async.report import Report
 
-__all__ = ["options_given", "run_again"]
+__all__ = ["run_again", "typed_options"]
 
 _LONGEST = 1000
-"""Characters of a node set beyond which nobody copies it from a terminal."""
+"""Characters of a node set. A longer one is too long to copy from a terminal."""
 
 
-def options_given(context: click.Context) -> list[str]:
-    """Return the options of the command line that do not name hosts, as one would type them."""
+def typed_options(context: click.Context) -> list[str]:
+    """Return the options of the command line that do not name hosts, in the form in which they are typed."""
     arguments: list[str] = []
     for param in context.command.params:
         if not isinstance(param, click.Option) or param in HOSTS or param.name is None:
             continue
         if context.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
-            arguments += _typed(param, context.params[param.name])
+            arguments += _as_typed(param, context.params[param.name])
     return arguments
 
 
-def _typed(option: click.Option, value: Any) -> list[str]:
+def _as_typed(option: click.Option, value: Any) -> list[str]:
     name = option.opts[0]
     if option.is_flag:
         return [name]
@@ -41,13 +41,13 @@ def _typed(option: click.Option, value: Any) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    if value is None:  # a clock without a limit
+    if value is None:  # a time without a limit
         return "0"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def run_again(report: Report, options: list[str], words: tuple[str, ...], failed_to: str | None) -> str | None:
-    """Return the command for those that are not `ok`; None where all are, or they are too many to name."""
+    """Return the command line for the hosts that are not `ok`; None if there are none, or too many to name."""
     if not report.not_ok:
         return None
     if failed_to is not None:

@@ -1,4 +1,4 @@
-"""Who may start, given how the others ended: `-k`, `--max-failures` and `--batch`."""
+"""Decide which hosts may start, from the outcomes so far: `-k`, `--max-failures` and `--batch`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Rollout", "Rules"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the command line says about failures and batches."""
+    """The options about failures and batches."""
 
     fail_fast: bool = False
     max_failures: Share | None = None
@@ -28,7 +28,7 @@ class Rules:
 
 
 class Stoppable(Protocol):
-    """What is used of a supervisor."""
+    """The methods of a supervisor that `Rollout` calls."""
 
     def stop(self) -> None: ...
 
@@ -36,24 +36,25 @@ class Stoppable(Protocol):
 
 
 class Rollout:
-    """The rules at work, in the loop of one run; `ended_by` names the rule that ended it early."""
+    """Applies the rules to one run, in the loop of that run."""
 
     def __init__(self, rules: Rules, total: int, fanout: int) -> None:
         self.ended_by: Literal["-k", "--max-failures"] | None = None
-        self.limiter = None if rules.batches is None else _Turnstile(fanout)
-        """What lets the hosts of one batch pass, in place of the plain fanout."""
+        """The rule that ended the run early."""
+        self.limiter = None if rules.batches is None else _BatchLimiter(fanout)
+        """Replaces the fanout if there are batches: it admits the hosts of one batch at a time."""
         self._rules = rules
-        self._sizes = _sizes(rules.batches, total)
-        self._size = 0
-        self._left = 0
+        self._batch_sizes = _sizes(rules.batches, total)
+        self._batch_size = 0
+        self._unfinished = 0
         self._failures = 0
         self._begin_batch()
 
     def note(self, outcome: Outcome, supervisor: Stoppable) -> None:
-        """Take in that a host has ended."""
+        """Count the outcome of a host, and stop or drain the run if a rule says so."""
         if outcome.status is Status.NOT_RUN or self.ended_by is not None:
             return
-        self._left -= 1
+        self._unfinished -= 1
         if not outcome.ok:
             self._failures += 1
             if self._rules.fail_fast:
@@ -64,25 +65,25 @@ class Rollout:
                 self.ended_by = "--max-failures"
                 supervisor.drain()
                 return
-        if self._left == 0:
+        if self._unfinished == 0:
             self._begin_batch()
 
     def _allowed(self) -> float:
         if self._rules.max_failures is None:
             return float("inf") if self._rules.batches is None else 0
-        return self._rules.max_failures.of(self._size)
+        return self._rules.max_failures.of(self._batch_size)
 
     def _begin_batch(self) -> None:
-        size = next(self._sizes, 0)
+        size = next(self._batch_sizes, 0)
         if size > 0:
-            self._size = self._left = size
+            self._batch_size = self._unfinished = size
             self._failures = 0
             if self.limiter is not None:
-                self.limiter.let_in(size)
+                self.limiter.admit(size)
 
 
 def _sizes(batches: tuple[Share, ...] | None, total: int) -> Iterator[int]:
-    """Yield the size of each batch until all of `total` hosts are in one; the last size given is repeated."""
+    """Yield the size of each batch, for `total` hosts in all. The last size is repeated."""
     left, number = total, 0
     shares = batches or ()
     while left > 0:
@@ -93,30 +94,31 @@ def _sizes(batches: tuple[Share, ...] | None, total: int) -> Iterator[int]:
         number += 1
 
 
-class _Turnstile:
-    """A fanout that new hosts enter batch by batch; who was in already comes back in for another attempt."""
+class _BatchLimiter:
+    """A fanout limiter that admits new hosts batch by batch. An admitted host may come back for a retry."""
 
     def __init__(self, fanout: int) -> None:
         self._fanout = anyio.CapacityLimiter(fanout)
-        self._inside: set[object] = set()
-        self._places = 0
-        self._opened = anyio.Event()
+        self._admitted: set[object] = set()
+        self._quota = 0
+        self._batch_started = anyio.Event()
 
     @property
     def total_tokens(self) -> float:
         return self._fanout.total_tokens
 
-    def let_in(self, count: int) -> None:
-        self._places += count
-        self._opened.set()
-        self._opened = anyio.Event()
+    def admit(self, count: int) -> None:
+        """Admit `count` more hosts."""
+        self._quota += count
+        self._batch_started.set()
+        self._batch_started = anyio.Event()
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:
-        while borrower not in self._inside:
-            if len(self._inside) < self._places:
-                self._inside.add(borrower)
+        while borrower not in self._admitted:
+            if len(self._admitted) < self._quota:
+                self._admitted.add(borrower)
             else:
-                await self._opened.wait()
+                await self._batch_started.wait()
         await self._fanout.acquire_on_behalf_of(borrower)
 
     def release_on_behalf_of(self, borrower: object) -> None:

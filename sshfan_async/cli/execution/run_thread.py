@@ -1,4 +1,4 @@
-"""A run in a thread of its own: a terminal or a pager that keeps our output waiting must not stall its clocks."""
+"""Run in a thread, so that a terminal or pager that blocks our output does not delay the run's time limits."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ if TYPE_CHECKING:
 
 __all__ = ["RunThread"]
 
-_FULL = 8 * 1024 * 1024
-"""Bytes of output that wait to be shown from which the hosts are held back; at a quarter of it they go on."""
+_MOST_QUEUED = 8 * 1024 * 1024
+"""Bytes of queued output at which the run pauses. It resumes at a quarter of this."""
 
 
 class RunThread:
-    """The run goes on while the `with` block does; leaving it ends the run, and waits until all is reaped."""
+    """Runs during its `with` block. The end of the block stops the run and waits until all children are reaped."""
 
     def __init__(self, run: Run, rules: Rules, streams: frozenset[Stream], *, phases: bool) -> None:
-        """`streams`: the outputs that `batches` is to tell of; `phases`: whether of phases too."""
+        """`streams` are the streams whose output `events` yields; with `phases`, it yields phases too."""
         self._run = run
         self._rules = rules
         self._streams = streams
         self._phases = phases
-        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread = LoopThread("sshfan run")
         self._result: Future[None]
         self._supervisor: Supervisor | None = None
         self._rollout: Rollout | None = None
         self._stopped = False
         self._paused = False
-        # Each is written by one thread only: the loop's, and that of `batches`.
-        self._told = 0
-        self._shown = 0
+        # Each is written by one thread only: the loop's thread, and the thread that calls `events`.
+        self._emitted_bytes = 0
+        self._shown_bytes = 0
 
     def __enter__(self) -> Self:
         self._thread.__enter__()
-        self._result = self._thread.start(self._go)
-        self._result.add_done_callback(lambda _: self._events.put(None))
+        self._result = self._thread.start(self._supervise)
+        self._result.add_done_callback(lambda _: self._queue.put(None))
         return self
 
     def __exit__(
@@ -61,38 +61,38 @@ class RunThread:
 
     @property
     def ended_by(self) -> str | None:
-        """The rule that has ended the run early."""
+        """The rule that has ended the run early, or None."""
         return None if self._rollout is None else self._rollout.ended_by
 
     def stop(self) -> None:
-        """End the run; its remaining events still come. Safe in a signal handler, at any time and repeatedly."""
+        """Stop the run; its remaining events still arrive. Safe in a signal handler, at any time, and repeatedly."""
         self._stopped = True
         if self._supervisor is not None:
             self._call(self._supervisor.stop)
 
-    def batches(self, patience: float) -> Iterator[list[Event]]:
-        """Yield the events as they come, all that are there; an empty list after `patience` seconds without.
+    def events(self, timeout: float) -> Iterator[list[Event]]:
+        """Yield lists of the events so far, until the run ends; an empty list after `timeout` seconds without events.
 
-        To ask for the next list says that the one before is shown.
+        A request for the next list means that the output of the last list has been shown.
         """
         ended = False
         while not ended:
-            batch: list[Event] = []
+            events: list[Event] = []
             try:
-                event = self._events.get(timeout=patience)
+                event = self._queue.get(timeout=timeout)
                 while event is not None:
-                    batch.append(event)
-                    event = self._events.get_nowait()
+                    events.append(event)
+                    event = self._queue.get_nowait()
                 ended = True
             except queue.Empty:
                 pass
-            yield batch
-            self._shown += sum(len(event.data) for event in batch if isinstance(event, HostOutput))
-            if self._paused and self._told - self._shown <= _FULL // 4:
+            yield events
+            self._shown_bytes += sum(len(event.data) for event in events if isinstance(event, HostOutput))
+            if self._paused and self._emitted_bytes - self._shown_bytes <= _MOST_QUEUED // 4:
                 self._call(self._resume)
         self._result.result()
 
-    async def _go(self) -> None:
+    async def _supervise(self) -> None:
         watch_children()
         self._rollout = Rollout(self._rules, len(self._run.targets), self._fanout())
         supervisor = Supervisor(self._run, self._emit, followed=True, limiter=self._rollout.limiter)
@@ -103,15 +103,15 @@ class RunThread:
 
     def _fanout(self) -> int:
         fanout = self._run.limits.fanout
-        assert isinstance(fanout, int)  # that of the command line
+        assert isinstance(fanout, int)  # the command line always has one
         return fanout
 
     def _emit(self, event: Event) -> None:
         if isinstance(event, HostOutput):
             if event.stream not in self._streams:
                 return
-            self._told += len(event.data)
-            if not self._paused and self._told - self._shown > _FULL:
+            self._emitted_bytes += len(event.data)
+            if not self._paused and self._emitted_bytes - self._shown_bytes > _MOST_QUEUED:
                 self._paused = True
                 assert self._supervisor is not None
                 self._supervisor.pause()
@@ -122,7 +122,7 @@ class RunThread:
             assert self._rollout is not None
             assert self._supervisor is not None
             self._rollout.note(event.outcome, self._supervisor)
-        self._events.put(event)
+        self._queue.put(event)
 
     def _resume(self) -> None:
         if self._paused and self._supervisor is not None:
@@ -130,6 +130,6 @@ class RunThread:
             self._supervisor.resume()
 
     def _call(self, function: Callable[[], None]) -> None:
-        """Have `function` called in the run's loop; if the loop has ended, the run has too."""
+        """Call `function` in the run's loop. If the loop has ended, the run has too, and this does nothing."""
         with contextlib.suppress(RuntimeError):
             self._thread.call(function)

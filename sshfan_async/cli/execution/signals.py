@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP as a request to end early and show what there is; a first Ctrl-C as a question."""
+"""SIGINT, SIGTERM and SIGHUP: stop the run and show the results; a first Ctrl-C only shows what is running."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 __all__ = ["StopSignals"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_AGAIN = 1.0
-"""Seconds within which a second Ctrl-C ends the run, as in pdsh."""
+_SECOND_CTRL_C_WITHIN = 1.0
+"""Seconds within which a second Ctrl-C stops the run, as in pdsh."""
 
 
 class StopSignals:
-    """In the block, the first of the signals calls `stop` and is kept in `received`; the others change nothing.
+    """Calls `stop` when a signal arrives in the `with` block. `received` is the first signal that did so.
 
-    Where `asks`, a SIGINT only sets `asked`, and the next within a second is the one that stops. A signal that our
-    caller had us ignore (nohup, a shell's background job) stays ignored.
+    With `first_ctrl_c_asks`, a SIGINT only sets `status_wanted`; another one within a second stops the run. A signal
+    that our caller ignores (nohup, a background job of a shell) stays ignored.
     """
 
-    def __init__(self, stop: Callable[[], None], *, asks: bool) -> None:
+    def __init__(self, stop: Callable[[], None], *, first_ctrl_c_asks: bool) -> None:
         self.received: signal.Signals | None = None
-        self.asked = False
-        """Whether somebody wants to know what is running; whoever answers sets it back."""
-        self.raises = False
-        """Whether a SIGINT is a KeyboardInterrupt: nothing runs any more, and what is shown may find no reader."""
+        self.status_wanted = False
+        """Whether to show what is running. The code that shows it resets this."""
+        self.interrupt_raises = False
+        """Whether a SIGINT raises KeyboardInterrupt. Set when nothing runs any more, but a write may still block."""
         self._stop = stop
-        self._asks = asks
-        self._asked_at = -_AGAIN
+        self._first_ctrl_c_asks = first_ctrl_c_asks
+        self._asked_at = -_SECOND_CTRL_C_WITHIN
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -49,13 +49,13 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self.raises:
+        if number == signal.SIGINT and self.interrupt_raises:
             raise KeyboardInterrupt
-        if number == signal.SIGINT and self._asks and self.received is None:
+        if number == signal.SIGINT and self._first_ctrl_c_asks and self.received is None:
             now = time.monotonic()
-            again, self._asked_at = now - self._asked_at <= _AGAIN, now
-            if not again:
-                self.asked = True
+            is_second, self._asked_at = now - self._asked_at <= _SECOND_CTRL_C_WITHIN, now
+            if not is_second:
+                self.status_wanted = True
                 return
         if self.received is None:
             self.received = signal.Signals(number)

@@ -1,4 +1,4 @@
-"""`sshfan demo`: what a run looks like, over a private sshd on this machine."""
+"""`sshfan demo`: show a run on the hosts of a private sshd on this machine."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _ROLES = ("slow", "failing", "unreachable", "hanging", "slow", "failing", "slow", "failing")
-"""What the hosts that misbehave do, in the order in which a growing fleet gets them: one host in five does."""
+"""The roles of hosts that misbehave. One host in five gets a role, in this order."""
 _VARIABLE = "SSHFAN_DEMO_ROLE"
 _TIMEOUT = 3.0
 _CONNECT_TIMEOUT = 15.0
 
-# Run by sh, whatever the login shell is: csh and fish know no `case`.
+# Run by sh, because the login shell may be csh or fish, which have no `case`.
 _SCRIPT = (
     f'case "${_VARIABLE}" in'
     " slow) sleep 1.5;;"
@@ -34,15 +34,15 @@ _SCRIPT = (
 @click.command(context_settings=SETTINGS, options_metavar="[OPTIONS]")
 @click.option(
     "--hosts", "count", type=click.IntRange(1, 1000), default=40, show_default=True, metavar="N",
-    help="How many hosts, node001 and so on.",
+    help="Number of hosts, named node001 and so on.",
 )  # fmt: skip
 @common_options
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
 def command(count: int, debug: bool, words: tuple[str, ...]) -> int:
-    """Start a private sshd on this machine, run COMMAND on its N named hosts, show a summary.
+    """Start a private sshd on this machine, run COMMAND on N hosts, show a summary.
 
-    Without COMMAND, some of the hosts are slow, fail, hang or cannot be reached, on purpose; the exit code is then 0.
-    Needs OpenSSH's server installed, and no rights: nothing of yours in ~/.ssh is read or written.
+    All hosts are names of the same sshd. Without COMMAND, some of them are slow, fail, hang or cannot be reached, on
+    purpose, and the exit code is 0. Needs OpenSSH's server (sshd), but no root. Does not read or write your ~/.ssh.
     """
     from sshfan_async.cli.display.choice import DisplayChoice
     from sshfan_async.cli.display.console import stderr_console
@@ -55,7 +55,7 @@ def command(count: int, debug: bool, words: tuple[str, ...]) -> int:
 
     options = {
         "AcceptEnv": _VARIABLE,
-        # A seventh of the CPU time of OpenSSH's default: client and server share this machine.
+        # A seventh of the CPU time of OpenSSH's default. Client and server share this machine.
         "KexAlgorithms": "curve25519-sha256",
     }
     with SshdFleet(count, sshd_options=options) as fleet:
@@ -72,14 +72,11 @@ def command(count: int, debug: bool, words: tuple[str, ...]) -> int:
         )
         conclusion = execute(run, DisplayChoice(), Rules())
     write(STDERR, summary(conclusion, stderr_console()))
-    return conclusion.exit_code if words else _demonstrated(conclusion)
+    return conclusion.exit_code if words else _demo_exit_code(conclusion)
 
 
 def _assign_roles(fleet: SshdFleet) -> int:
-    """Spread the roles over the fleet and return their number.
-
-    The hosts are one machine: their entries in the ssh_config tell who is what.
-    """
+    """Spread the roles over the fleet, as entries in its ssh_config, and return their number."""
     roles = _ROLES[: len(fleet.hosts) // 5]
     for number, role in enumerate(roles):
         name = fleet.hosts[(2 * number + 1) * len(fleet.hosts) // (2 * len(roles))]
@@ -90,5 +87,5 @@ def _assign_roles(fleet: SshdFleet) -> int:
     return len(roles)
 
 
-def _demonstrated(conclusion: Conclusion) -> int:
+def _demo_exit_code(conclusion: Conclusion) -> int:
     return 0 if conclusion.stopped_by is None else conclusion.exit_code

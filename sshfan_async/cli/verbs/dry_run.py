@@ -1,4 +1,4 @@
-"""`--dry-run`: the ssh command lines of a run, and what they change of what your ssh_config says."""
+"""`--dry-run`: print the ssh command lines of a run, and the settings that override your ssh_config."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 __all__ = ["dry_run"]
 
-_PATIENCE = 10.0
-"""Seconds for one `ssh -G`; a `Match exec` of the user's may take its time."""
-_AT_ONCE = 4
+_TIMEOUT = 10.0
+"""Seconds for one `ssh -G`: a `Match exec` in the user's ssh_config can be slow."""
+_CONCURRENCY = 4
 
 
 def dry_run(run: Run) -> int:
-    """Print, run nothing on any host, and return the exit code.
+    """Print the ssh command lines, run nothing on any host, and return the exit code.
 
     Raises:
-        InvalidSetting: there is no such program as ssh.
+        InvalidSetting: the ssh program is not installed.
 
     """
     try:
@@ -49,20 +49,20 @@ def dry_run(run: Run) -> int:
     ]
     for line in lines:
         _print(line)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_CONCURRENCY) as pool:
         found = list(pool.map(lambda target: _overrides(run, common, target), run.targets))
-    alike: dict[tuple[str, ...], list[str]] = {}
+    hosts_by_overrides: dict[tuple[str, ...], list[str]] = {}
     for name, overrides in zip(run.targets.values(), found, strict=True):
-        alike.setdefault(overrides, []).append(name)
-    for overrides, names in alike.items():
-        _print(f"# these settings win over your ssh_config for {folded(names)}:")
+        hosts_by_overrides.setdefault(overrides, []).append(name)
+    for overrides, names in hosts_by_overrides.items():
+        _print(f"# settings that override your ssh_config for {folded(names)}:")
         for override in overrides:
             _print(f"#   {override}")
-    _print("# ssh's log, /dev/null here, goes to a pipe of sshfan's own (-E)")
+    _print("# in a real run, ssh's log (-E) goes to a pipe of sshfan, not to /dev/null")
     if run.stdin is not None:
-        _print("# the command gets standard input")
+        _print("# standard input is sent to the command")
     if run.on_stop is not OnStop.LEAVE:
-        _print("# on the host a wrapper ends the command when we stop waiting for it; --kill=never sends it bare")
+        _print("# the command runs in a wrapper on the host, which can kill it; --kill=never: no wrapper")
     return 0
 
 
@@ -71,7 +71,7 @@ def _print(line: str) -> None:
 
 
 def _overrides(run: Run, common: tuple[str, ...], target: Target) -> tuple[str, ...]:
-    """Return what `ssh -G` (ssh(1): print the configuration, and exit) says with our options but not without."""
+    """Return the settings that differ between `ssh -G` (print the configuration) with and without our options."""
     ours = target_argv((*common[:1], "-G", *common[1:]), target, "true", user=run.user, log_path=os.devnull)
     plain = [common[0], "-G"]
     if run.ssh.config_file is not None:
@@ -79,7 +79,7 @@ def _overrides(run: Run, common: tuple[str, ...], target: Target) -> tuple[str, 
     try:
         before, after = _configuration([*plain, "--", target.host]), _configuration(ours)
     except (OSError, subprocess.SubprocessError) as error:
-        return (f"unknown: {error}",)
+        return (f"unknown, ssh -G failed: {error}",)
     return tuple(_differences(before, after))
 
 
@@ -92,14 +92,14 @@ def _differences(before: dict[str, str], after: dict[str, str]) -> Iterator[str]
 
 
 def _configuration(argv: list[str]) -> dict[str, str]:
-    done = subprocess.run(
-        argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, start_new_session=True
+    ran = subprocess.run(
+        argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, start_new_session=True
     )
-    if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "backslashreplace").strip().splitlines() or ["no message"]
-        raise subprocess.SubprocessError(said[-1])
+    if ran.returncode != 0:
+        messages = ran.stderr.decode("utf-8", "backslashreplace").strip().splitlines() or ["no message"]
+        raise subprocess.SubprocessError(messages[-1])
     found: dict[str, str] = {}
-    for line in done.stdout.decode("utf-8", "backslashreplace").splitlines():
+    for line in ran.stdout.decode("utf-8", "backslashreplace").splitlines():
         key, _, value = line.partition(" ")
         found[key] = f"{found[key]}, {value}" if key in found else value
     return found

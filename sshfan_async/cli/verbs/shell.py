@@ -1,4 +1,4 @@
-"""`sshfan shell -w NODES`: a prompt whose lines run on many hosts, over connections that stay open."""
+"""`sshfan shell -w NODES`: run each typed line on many hosts, over connections that stay open."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_FAREWELLS = {"exit", "quit", "logout"}
+_EXIT_WORDS = {"exit", "quit", "logout"}
 
 
 @click.command(context_settings=SETTINGS, options_metavar="-w NODES [OPTIONS]")
 @click.option(
     "-w", "--hosts", "node_sets", multiple=True, required=True, metavar="NODES",
-    help="Where: a node set such as web[1-20,31],ops@db1:2222,@group. Repeatable.",
+    help="Run on NODES: web[1-20,31],ops@db1:2222,@group. Repeatable.",
 )  # fmt: skip
 @click.option(
     "-f", "--fanout", type=click.IntRange(min=1), default=64, metavar="N",
-    help="Hosts being connected to at once, 64 unless told.",
+    help="Connect to at most N hosts at once. Default: 64.",
 )  # fmt: skip
-@click.option("-l", "--user", metavar="USER", help="Remote user, where NODES name none.")
+@click.option("-l", "--user", metavar="USER", help="Remote user, if NODES does not name one.")
 @click.option(
     "-t", "--connect-timeout", type=SECONDS, default=15.0,
-    help="Seconds for a connection, 15 unless told; 0: no limit.",
+    help="Time limit for a connection. Default: 15; 0: no limit.",
 )  # fmt: skip
 @click.option(
     "-u", "--timeout", type=SECONDS, default=0.0,
-    help="Seconds for each command; 0, the default: no limit.",
+    help="Time limit for each line. Default: 0, no limit.",
 )  # fmt: skip
 @click.option(
     "--ssh-config", type=click.Path(exists=True, dir_okay=False, readable=True), metavar="FILE",
-    help="Use FILE in place of ~/.ssh/config and the system's ssh_config.",
+    help="Use FILE instead of ~/.ssh/config and the system's ssh_config.",
 )  # fmt: skip
 @common_options
 def command(
@@ -57,9 +57,9 @@ def command(
 ) -> int:
     """Connect to many hosts once, then run each line that you type on all of them.
 
-    Each line runs in a shell of its own: a `cd` lasts to the end of its line. Ctrl-C ends the running command and
-    nothing else; Ctrl-D ends the shell. A connection that is lost is made again for the next line. The exit code is
-    that of the last line.
+    Each line runs in its own shell: a `cd` lasts until the end of the line. Ctrl-C stops only the running line;
+    Ctrl-D ends sshfan shell. A lost connection is opened again for the next line. The exit code is that of the last
+    line.
     """
     from sshfan_async import Ssh, SyncFleet, nodes
     from sshfan_async.cli.display.summary import failure_lines
@@ -86,11 +86,11 @@ def command(
 
 
 def _lines() -> Iterator[str]:
-    """Yield what is to run: typed at a prompt, or read from standard input as it is."""
+    """Yield the lines to run, from a prompt on a terminal or else from standard input."""
     prompts = os.isatty(0)
     if prompts:
         with suppress(ImportError):
-            import readline  # noqa: F401, gives input() its editing and its history
+            import readline  # noqa: F401, gives input() line editing and a history
     while True:
         try:
             line = input("sshfan> ") if prompts else sys.stdin.readline()
@@ -100,7 +100,7 @@ def _lines() -> Iterator[str]:
         except EOFError:
             click.echo()
             return
-        if line.strip() in _FAREWELLS or (line == "" and not prompts):
+        if line.strip() in _EXIT_WORDS or (line == "" and not prompts):
             return
         if line.strip() != "":
             yield line.rstrip("\n")
@@ -113,7 +113,7 @@ def _run(fleet: SyncFleet, line: str, timeout: float | None) -> int:
     from sshfan_async.report import Report
 
     ended: list[Outcome] = []
-    least = 0
+    lowest_code = 0
     try:
         with fleet.stream(line, timeout=timeout) as outcomes:
             for outcome in outcomes:
@@ -121,13 +121,13 @@ def _run(fleet: SyncFleet, line: str, timeout: float | None) -> int:
                 _show(outcome)
     except KeyboardInterrupt:
         if os.isatty(STDERR):
-            write(STDERR, b"\n")  # the terminal's own `^C` stands on this line
-        least = 1  # those that have ended do not tell of the others
+            write(STDERR, b"\n")  # the terminal has echoed `^C` on this line
+        lowest_code = 1  # the other hosts did not finish
         say(f"interrupted: {len(ended)} of {len(fleet.status)} hosts had ended")
     report = Report(tuple(ended), finished_at=time.time())
     for failure in failure_lines(report):
         say(f"sshfan: {failure}")
-    return max(least, report.exit_code)
+    return max(lowest_code, report.exit_code)
 
 
 def _show(outcome: Outcome) -> None:
@@ -135,7 +135,7 @@ def _show(outcome: Outcome) -> None:
     from sshfan_async.cli.output import STDERR, STDOUT, write
 
     for descriptor, output in ((STDOUT, outcome.open_stdout()), (STDERR, outcome.open_stderr())):
-        lines = Lines(outcome.host, LineStyle(neutralised=os.isatty(descriptor)))
+        lines = Lines(outcome.host, LineStyle(escapes=os.isatty(descriptor)))
         with output:
             while data := output.read(256 * 1024):
                 write(descriptor, lines.feed(data))

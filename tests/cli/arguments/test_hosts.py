@@ -110,7 +110,7 @@ def test_hosts_from_standard_input(capfd: pytest.CaptureFixture[str], monkeypatc
         (["-g", "nosuch"], "'@nosuch' is an unknown group"),
         (["-g", "none"], "names no host"),
         (["-w", "web1", "-X", "nosuch"], "'@nosuch' is an unknown group"),
-        (["-w", "web1", "-x", "web[1-2]"], "all that are named are excluded"),
+        (["-w", "web1", "-x", "web[1-2]"], "every host that was named is excluded"),
         (["-w", "*"], "would match every host"),
         (["-w", "web1", "-x", ""], "-x '' names no hosts: leave the option out"),
         (["-w", "web1", "-x", " , "], "-x ' , ' names no hosts: leave the option out"),

@@ -10,7 +10,7 @@ from sshfan_async.cli.display import lines
 from sshfan_async.cli.display.lines import Lines, LineStyle
 from sshfan_async.escape import one_line, visible
 
-TERMINAL = LineStyle(neutralised=True)
+TERMINAL = LineStyle(escapes=True)
 
 
 def shown(chunks: list[bytes], style: LineStyle) -> bytes:
@@ -26,7 +26,7 @@ def test_each_line_gets_the_prefix_whatever_the_chunks(given_lines: list[bytes],
     chunks = [output[at : at + size] for at in range(0, len(output), size)]
 
     assert shown(chunks, LineStyle()) == expected
-    assert shown(chunks, LineStyle(named=False)) == whole
+    assert shown(chunks, LineStyle(prefixed=False)) == whole
 
 
 @given(st.binary())

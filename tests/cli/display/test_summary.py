@@ -72,8 +72,8 @@ def test_whether_a_stopped_command_goes_on_is_told_and_parts_the_hosts() -> None
         stopped("a4", Status.TIMED_OUT, reason, "left"),
         failed("a5", Status.TIMED_OUT, "timed out after 1.0 s in connect"),
     ) == [
-        f"a[1,4] (2): {reason}; it goes on there",
-        f"a2: {reason}; whether it goes on there is not known",
+        f"a[1,4] (2): {reason}; the command was left running",
+        f"a2: {reason}; the command may still be running",
         f"a3: {reason}",
         "a5: timed out after 1.0 s in connect",
     ]
@@ -86,7 +86,7 @@ def test_whether_an_interrupted_command_goes_on_is_told_once() -> None:
         stopped("a3", Status.TIMED_OUT, "timed out; no kill here, and it was left running", "left"),
         stopped("a4", Status.LOST, "the connection ended", "unknown"),
     ) == [
-        "a[1-2] (2): cancelled in run; it goes on there",
+        "a[1-2] (2): cancelled in run; the command was left running",
         "a3: timed out; no kill here, and it was left running",
         "a4: the connection ended",
     ]

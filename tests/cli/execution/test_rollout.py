@@ -69,7 +69,7 @@ async def test_batches_let_in_the_next_hosts_when_the_last_has_ended() -> None:
     assert limiter is not None
     places = []
     for _ in range(6):
-        places.append(limiter._places)
+        places.append(limiter._quota)
         for _ in range(places[-1] - (places[-2] if len(places) > 1 else 0)):
             rollout.note(GOOD, supervisor)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from sshfan_async.cli.arguments.given import Given
+from sshfan_async.cli.arguments.command_line import CommandLine
 from sshfan_async.cli.help_text.manual import manual
 from sshfan_async.cli.help_text.topics import TOPICS, overview
 from sshfan_async.cli.main import main
@@ -36,7 +36,7 @@ def test_each_option_is_in_a_topic_and_in_the_man_page() -> None:
 def test_each_option_has_its_field() -> None:
     names = {param.name for param in command.params} - {"version"}
 
-    assert names == {field.name for field in dataclasses.fields(Given)}
+    assert names == {field.name for field in dataclasses.fields(CommandLine)}
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="groff formats man pages")

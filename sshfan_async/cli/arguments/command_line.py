@@ -1,4 +1,4 @@
-"""What the command line said: one field for each option."""
+"""`CommandLine`: the parsed options of one command line."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from sshfan_async.cli.arguments.share import Share
 
-__all__ = ["Given"]
+__all__ = ["CommandLine"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """The options and the words of one command line, converted; clocks in seconds, None for no limit."""
+class CommandLine:
+    """The options and the command words, as converted by click. Times are in seconds; None means no limit."""
 
     node_sets: tuple[str, ...]
     excluded: tuple[str, ...]
@@ -56,3 +56,8 @@ class Given:
 
     debug: bool
     words: tuple[str, ...]
+
+    @property
+    def gathers(self) -> bool:
+        """Whether equal output is shown once."""
+        return self.gather or self.gather_all or self.diff

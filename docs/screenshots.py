@@ -1,6 +1,6 @@
-"""Draw docs/run.svg, gathered.svg and failing.svg: real runs over a private sshd, exported by rich.
+"""Draw docs/run.svg, gathered.svg and failing.svg from real runs over a private sshd.
 
-python docs/screenshots.py
+Usage: python docs/screenshots.py
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sshfan_async.testing import SshdFleet
 HERE = Path(__file__).parent
 COLUMNS = 100
 HOSTS = [*(f"web{number}" for number in range(1, 9)), "db1", "db2"]
-ODD = {"web3": "RELEASE=6.1.0-21", "web6": "LOAD=9", "db2": "CODE=3"}
+SPECIAL_HOSTS = {"web3": "RELEASE=6.1.0-21", "web6": "LOAD=9", "db2": "CODE=3"}
 RUNS = {
     "run": ["-w", "web[1-3],db1", "uname -sm; date +%R"],
     "gathered": ["--diff", "-w", "web[1-8],db[1-2]", "echo release ${RELEASE:-6.1.0-25}; uname -m"],
@@ -37,9 +37,9 @@ RUNS = {
 
 
 def main() -> None:
-    """Draw all of them."""
+    """Draw all screenshots."""
     with SshdFleet(HOSTS, sshd_options={"AcceptEnv": "*"}) as fleet:
-        for host, setting in ODD.items():
+        for host, setting in SPECIAL_HOSTS.items():
             fleet.add_host(host, options={"SetEnv": setting})
         fleet.add_host("web8", options={"HostName": "127.0.0.1", "Port": "1"})
         for name, arguments in RUNS.items():
@@ -47,41 +47,41 @@ def main() -> None:
 
 
 def draw(name: str, arguments: list[str], config: str) -> None:
-    """Run one command line and draw what is left on its terminal."""
+    """Run one command line and draw the final state of its terminal."""
     option = f"--ssh-config={config}"
     raw = in_terminal([sys.executable, "-m", "sshfan_async", option, *arguments]).replace(f"{option} ", "")
     shown = " ".join(f"'{word}'" if re.search(r"[^\w-]", word) else word for word in arguments)
-    console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"))  # noqa: SIM115, ends with the process
+    console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"))  # noqa: SIM115, closed at exit
     console.print(Text(f"$ sshfan {shown}"))
-    console.print(Text.from_ansi("\n".join(played(raw)).rstrip()))
+    console.print(Text.from_ansi("\n".join(final_lines(raw)).rstrip()))
     console.save_svg(str(HERE / f"{name}.svg"), title="sshfan")
 
 
 def in_terminal(argv: list[str]) -> str:
-    """Return what `argv` writes to a terminal of its own."""
-    ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
+    """Run `argv` in a terminal of its own and return the bytes that it writes there."""
+    controller, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
     process = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
+        stdout=terminal,
+        stderr=terminal,
         env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
     )
-    os.close(theirs)
+    os.close(terminal)
     raw = b""
     while True:
         try:
-            raw += os.read(ours, 65536)
-        except OSError:  # EIO: nobody has the terminal open any more
+            raw += os.read(controller, 65536)
+        except OSError:  # EIO: no process has the terminal open any more
             break
     process.wait()
-    os.close(ours)
+    os.close(controller)
     return raw.decode()
 
 
-def played(raw: str) -> list[str]:
-    """Return the lines that are left, with their colours: the progress has gone up and erased itself."""
+def final_lines(raw: str) -> list[str]:
+    """Return the lines that `raw` leaves on the terminal, with colours, without the erased progress display."""
     lines, row = [""], 0
     for part in re.findall(r"\x1b\[[0-9;]*[A-Za-ln-z]|\r|\n|(?:\x1b\[[0-9;]*m|[^\x1b\r\n])+", raw):
         if part == "\n":

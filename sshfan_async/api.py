@@ -53,21 +53,21 @@ async def fan_out(
             use `nodes()` for a node set such as `web[1-20]`.
         command: text, which the remote shell gets unchanged, or a sequence of arguments, which are quoted for it.
         user: the remote user for targets that name none; None leaves it to ssh.
-        fanout: the most targets in flight at once, None for all, or an `anyio.CapacityLimiter` that several runs
-            share. If the limit on open files (`ulimit -n`) is too low for the number, a lower one is used, and a
-            warning is logged.
+        fanout: the maximum number of targets in flight at once, None for all, or an `anyio.CapacityLimiter` that
+            several runs share. If the limit on open files (`ulimit -n`) is too low for the number, a lower one is
+            used, and a warning is logged.
         timeout: seconds for the command on one host, from when it is sent until it ends; None for no limit.
         connect_timeout: seconds for one attempt, from the launch of ssh until the command is sent; None for no limit.
         deadline: seconds for the whole run; None for no limit.
         kill_after: seconds between TERM and KILL, when ssh or the remote command is ended.
-        retries: the most further attempts per target. An attempt is repeated only if the command was provably not
-            sent and the failure can be temporary.
+        retries: the maximum number of further attempts per target. A target is tried again only if the command was
+            provably not sent and the failure can be temporary.
         stdin: the standard input of the command on each host: bytes, text (sent as UTF-8), or a binary file, read
             from its current position to its end. None for empty input.
         on_stop: what happens to the remote command on a timeout, on the deadline or on cancellation. `"kill"` ends
             it. `"always"` also ends it if the connection is lost or this process dies. `"leave"` lets it run, and
             sends it byte for byte.
-        max_output: bytes to keep of a host's stdout, and as many of its stderr; None for all. What exceeds them is
+        max_output: bytes to keep of a host's stdout, and as many of its stderr; None for all. Further bytes are
             read, counted and discarded.
         ssh: the ssh program, configuration file and options.
 

@@ -75,8 +75,8 @@ def run(
         A dict with `ts` (seconds since the epoch, at the end of the run), `cmd` (the command) and `result`, which has
         a dict for each host name (for a `Target`, its text):
 
-        - `out`, `err`: text; bytes that are not UTF-8 are surrogate escapes. If the host could not be reached, or its
-          name cannot be used, `err` has the reason.
+        - `out`, `err`: text; bytes that are not UTF-8 are surrogate escapes. If the command did not exit (the host
+          could not be reached, its name cannot be used, …), `err` ends with the reason.
         - `status`: `STATUS_SUCC` if the command exited with 0, else `STATUS_FAIL`.
         - `delta_time`: seconds from the launch of ssh to its end.
 

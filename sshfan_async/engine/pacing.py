@@ -44,7 +44,7 @@ class Passage:
             self.peer = peer
 
     def succeed(self) -> bool:
-        """Note that the command was sent: the attempt counts no longer. Return False if that is not new."""
+        """Note that the command was sent: the attempt no longer counts. Return False if that is not new."""
         return self._end(succeeded=True, dropped=False)
 
     def end(self, *, dropped: bool) -> None:

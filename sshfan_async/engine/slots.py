@@ -36,7 +36,7 @@ class Slots:
         hosts = len(run.targets)
         wanted = run.limits.fanout if limiter is None else limiter
         self.most: int
-        """The most targets in flight at once."""
+        """The maximum number of targets in flight at once."""
         if not isinstance(wanted, int) and wanted is not None:
             self._limiter: SharedLimiter = wanted
             self.most = int(min(hosts, wanted.total_tokens))

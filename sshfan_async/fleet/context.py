@@ -41,6 +41,6 @@ class FleetContext:
     """Limits how many hosts are being connected to at once."""
     run_log: RunLog
     most: int
-    """The most connections that the limit on open files allows."""
+    """The number of connections that the limit on open files allows."""
     connections: int = 0
     """Connections that exist or are being made."""

@@ -78,8 +78,8 @@ class FleetPart(Part):
                 newer). For any other server, the command is sent in a wrapper, as with `fan_out`. `"always"` always
                 sends the wrapper, which also ends the command if the connection is lost or this process dies.
                 `"leave"` lets the command run.
-            max_output: bytes to keep of a host's stdout, and as many of its stderr; None for all. What exceeds them
-                is read, counted and discarded.
+            max_output: bytes to keep of a host's stdout, and as many of its stderr; None for all. Further bytes are
+                read, counted and discarded.
 
         Raises:
             InvalidSetting: an argument cannot be used. Nothing has been started.
@@ -159,15 +159,15 @@ class Fleet(FleetPart):
         ssh: the ssh program, configuration file and options. The session options of ssh_config (SendEnv, SetEnv,
             ForwardAgent, RemoteCommand) have no effect. ServerAliveInterval is 15 and ServerAliveCountMax is 3,
             unless `Ssh(options=...)` sets them.
-        fanout: the most hosts that are being connected to at once; None for all.
+        fanout: the maximum number of hosts that are being connected to at once; None for all.
         connect_timeout: seconds for one attempt to connect; None for no limit.
         idle_timeout: seconds without a command after which a connection is closed; None for never. The next command
             connects again.
         max_age: seconds after which a connection gets no further command, and is closed when its last one has ended;
             None for never. The next command connects again.
-        sessions: the most commands at once on one host; further commands are queued. sshd itself allows 10 by default
-            (sshd_config(5): MaxSessions).
-        retries: the most further attempts to connect to a host, after a failure that can be temporary.
+        sessions: the maximum number of commands at once on one host; further commands are queued. sshd itself allows
+            10 by default (sshd_config(5): MaxSessions).
+        retries: the maximum number of further attempts to connect to a host, after a failure that can be temporary.
 
     Raises:
         InvalidTarget: a host or `user` cannot be used. Nothing has been started.

@@ -94,7 +94,7 @@ class Sessions:
     """The queue and the sessions of one host. `attach` gives it each new connection."""
 
     def __init__(self, owner: SessionsOwner, spares: Spares, most: int) -> None:
-        """`most`: the most sessions at once."""
+        """`most`: the maximum number of sessions at once."""
         self._owner = owner
         self._spares = spares
         self._most = most
@@ -105,7 +105,7 @@ class Sessions:
         self._closing: deque[int] = deque()
         """For each close that the host may not have read yet, the number of the last request before it."""
         self._opening: dict[Waiter, int] = {}
-        """Each command whose session is being opened, and the most other sessions that the host may count then."""
+        """Each command whose session is being opened, with the number of other sessions that the host may count."""
         self._spare: Spare | None = None
         self._refusals = 0
         self._draining = False
@@ -284,7 +284,7 @@ class Spare:
     __slots__ = ("_channel", "_sessions", "_spares", "others")
 
     def __init__(self, sessions: Sessions, spares: Spares, connection: Connection, others: int) -> None:
-        """`others`: the most other sessions that the host may count when it opens this one."""
+        """`others`: the number of other sessions that the host may count when it opens this one."""
         self.others = others
         self._sessions = sessions
         self._spares = spares

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from sshfan_async.engine.ended import (
     Ended,
     concluded,
-    not_started,
     remote_state,
+    spawn_failed,
     stderr_tail,
     stopped,
     with_wrapper_note,
@@ -88,7 +88,7 @@ class Attempt:
         except asyncio.CancelledError:
             return None
         except OSError as error:
-            verdict = not_started(error, self._context.run.ssh)
+            verdict = spawn_failed(error, self._context.run.ssh)
             return Ended(verdict=verdict, phases=Phases(queued=time.monotonic() - self._enqueued_at))
         child, flow = self._child, self._context.flow
         self._arm()

@@ -1,7 +1,7 @@
 """The record of how an attempt or a fleet's command ended, and the texts of the reasons.
 
 Verdict (from ssh's log, or from a fleet's channel)
--> stopped(), never_started(), not_started(), ...   endings that ssh does not know about
+-> stopped(), not_run(), spawn_failed(), …       endings that ssh does not know about
 -> concluded()                                      `local` if output could not be kept or input could not be read
 -> Ended -> Ended.outcome()                         every `Outcome` is made here
 """
@@ -34,8 +34,8 @@ __all__ = [
     "connection_lost",
     "failed_here",
     "input_unreadable",
-    "never_started",
-    "not_started",
+    "not_run",
+    "spawn_failed",
     "refused_session",
     "remote_state",
     "stderr_tail",
@@ -140,25 +140,25 @@ def concluded(
 # before the launch
 
 
-def never_started(clock: Clock | None) -> Verdict:
+def not_run(clock: Clock | None) -> Verdict:
     """Return the verdict on a target that was not launched: `clock` ended the run, or None for a request to stop."""
     why = "the run was stopped" if clock is None else "the run's deadline passed"
     reason = f"never started: {why} before this host's turn"
     return Verdict(status=Status.NOT_RUN, sent=False, phase=Phase.QUEUED, reason=reason)
 
 
-def not_started(error: OSError, ssh: Ssh) -> Verdict:
+def spawn_failed(error: OSError, ssh: Ssh) -> Verdict:
     """Return the verdict on a target whose ssh could not be started."""
     return Verdict(
         status=Status.LOCAL,
         sent=False,
         phase=Phase.QUEUED,
-        reason=str(error) if isinstance(error, ExitCodesLost) else _why_not_started(error, ssh),
+        reason=str(error) if isinstance(error, ExitCodesLost) else _why_not_spawned(error, ssh),
         transient=error.errno in _SCARCE,
     )
 
 
-def _why_not_started(error: OSError, ssh: Ssh) -> str:
+def _why_not_spawned(error: OSError, ssh: Ssh) -> str:
     program = os.fspath(ssh.program)
     if shutil.which(program) is None:
         why = "no such program: install the OpenSSH client (Debian: openssh-client), or give its path as program="

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from sshfan_async.engine.attempt import Attempt
-from sshfan_async.engine.ended import Ended, never_started
+from sshfan_async.engine.ended import Ended, not_run
 from sshfan_async.engine.pacing import back_off
 from sshfan_async.event import HostOutput, HostPhase, HostStarted
 from sshfan_async.outcome import Phase, Phases
@@ -112,7 +112,7 @@ class Host:
         """Report the outcome, and free the slot."""
         last = self._last
         if last is None:
-            last = Ended(verdict=never_started(None), phases=Phases(queued=time.monotonic() - self._enqueued_at))
+            last = Ended(verdict=not_run(None), phases=Phases(queued=time.monotonic() - self._enqueued_at))
         # Report first: if the outcome makes the caller drain the run, no further host may start.
         self._on_end(self, last.outcome(self._target, self._name, self._attempts))
         self._free_slot(last)

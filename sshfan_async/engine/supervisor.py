@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from sshfan_async.engine.context import RunContext
-from sshfan_async.engine.ended import Ended, never_started, not_started
+from sshfan_async.engine.ended import Ended, not_run, spawn_failed
 from sshfan_async.engine.flow import Flow
 from sshfan_async.engine.host import Host
 from sshfan_async.engine.pacing import Pacer
@@ -120,7 +120,7 @@ class Supervisor:
                 try:
                     context = await self._prepare(resources)
                 except OSError as error:
-                    failure = not_started(error, self._run.ssh)
+                    failure = spawn_failed(error, self._run.ssh)
                 else:
                     await self._launch_all(context, group, began)
         finally:
@@ -200,7 +200,7 @@ class Supervisor:
         clock: Clock | None = "deadline" if time.monotonic() >= self._flow.deadline else None
         for target, name in self._pending:
             ended = Ended(
-                verdict=never_started(clock) if failure is None else failure,
+                verdict=not_run(clock) if failure is None else failure,
                 phases=Phases(queued=queued),
                 clock=clock if failure is None else None,
             )

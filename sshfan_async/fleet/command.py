@@ -10,7 +10,7 @@ from sshfan_async.engine.ended import (
     Ended,
     concluded,
     connection_lost,
-    never_started,
+    not_run,
     remote_state,
     stopped,
     with_wrapper_note,
@@ -318,7 +318,7 @@ class HostCommand:
         """Return the verdict on a command that we stopped."""
         assert self._cause is not None
         if self._attempts == 0 and self._cause == "stop":
-            return never_started(None)
+            return not_run(None)
         sent_at = self._sent_at
         return stopped(
             self._cause,

@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from sshfan_async.engine.ended import Ended, not_started, stopped
+from sshfan_async.engine.ended import Ended, spawn_failed, stopped
 from sshfan_async.mux.connection import Connection, open_connection
 from sshfan_async.mux.wire import MuxError
 from sshfan_async.outcome import Phases, Status
@@ -66,7 +66,7 @@ class Master:
                 await self._started()
                 verdict, clock = await self._reach()
         except OSError as error:
-            verdict = not_started(error, self._context.settings.ssh)
+            verdict = spawn_failed(error, self._context.settings.ssh)
             return Ended(verdict=verdict, phases=Phases(queued=time.monotonic() - enqueued_at))
         child, ssh_log = self._child, self.ssh_log
         ended_at = time.monotonic() if child.ended_at is None else child.ended_at

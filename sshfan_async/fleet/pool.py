@@ -6,7 +6,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from sshfan_async.engine.ended import not_started
+from sshfan_async.engine.ended import spawn_failed
 from sshfan_async.engine.pacing import Pacer
 from sshfan_async.engine.run_log import RunLog
 from sshfan_async.errors import FleetUnavailable
@@ -61,7 +61,7 @@ class Pool:
                 readers.close()
                 raise
         except OSError as error:
-            raise FleetUnavailable(not_started(error, settings.ssh).reason) from None
+            raise FleetUnavailable(spawn_failed(error, settings.ssh).reason) from None
         run_log = RunLog()
         await run_log.open()
         most = max(1, BUDGET.room() // DESCRIPTORS)

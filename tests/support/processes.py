@@ -97,6 +97,18 @@ def is_running(pid: int) -> bool:
     return state(pid) not in (None, "Z")
 
 
+def is_gone(pid: int) -> bool:
+    """Tell whether `pid` does not exist: a zombie does."""
+    return not Path(f"/proc/{pid}").exists()
+
+
+def name(pid: int) -> str:
+    """Return the name of `pid`, empty if it does not exist."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
+
+
 def _table() -> dict[int, tuple[str, int]]:
     found = {}
     for entry in os.listdir("/proc"):

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sshfan_async import Fleet, Status
+from tests.support import processes
+from tests.support.fleets import master, remote_pid
+from tests.support.signalling_host import signalling_host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sshfan_async.testing import SshdFleet
+
+
+async def test_more_commands_than_sessions_wait_their_turn(stock_fleet: SshdFleet) -> None:
+    async with Fleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh) as fleet:
+        reports = await asyncio.gather(*(fleet.run(f"echo {number}") for number in range(60)))
+        (link,) = fleet._pool._hosts.values()
+        assert link.sessions._room == 10  # no close was so late that it made the host seem smaller
+    assert [report.outcomes[0].stdout for report in reports] == [b"%d\n" % number for number in range(60)]
+
+
+@pytest.mark.parametrize("few_sessions", [1, 3], indirect=True)
+async def test_host_with_fewer_sessions_than_ours_makes_commands_wait_too(few_sessions: SshdFleet) -> None:
+    async with Fleet(few_sessions.hosts, ssh=few_sessions.ssh) as fleet:
+        reports = await asyncio.gather(*(fleet.run("sleep 0.1") for _ in range(10)))
+        assert [report.ok for report in reports] == 10 * [True]
+        assert fleet.status.outcomes[0].attempts == 1
+
+
+@pytest.mark.parametrize("few_sessions", [1, 2, 3], indirect=True)
+async def test_host_with_few_sessions_runs_one_command_after_the_other(few_sessions: SshdFleet) -> None:
+    async with Fleet(few_sessions.hosts, ssh=few_sessions.ssh) as fleet:
+        reports = [await fleet.run("true") for _ in range(6)]
+        assert [report.ok for report in reports] == 6 * [True]
+        assert fleet.status.outcomes[0].attempts == 1
+
+
+@pytest.mark.parametrize("few_sessions", [2, 3], indirect=True)
+async def test_session_that_a_left_command_keeps_holds_up_no_other(few_sessions: SshdFleet) -> None:
+    """Sshd closes a session only when its process has ended; ours is closed, and nothing can be asked on it."""
+    async with Fleet(few_sessions.hosts, ssh=few_sessions.ssh) as fleet:
+        (left,) = await fleet.run("echo $$; exec sleep 60", timeout=0.2, on_stop="leave")
+        for _ in range(4):
+            assert (await fleet.run("true", deadline=10.0)).ok
+        os.kill(remote_pid(left), signal.SIGKILL)
+
+
+async def test_question_that_the_host_never_answers_holds_up_no_command(
+    own_server: SshdFleet, tmp_path: Path
+) -> None:
+    """What is asked on a channel that the host has closed is not answered."""
+
+    async def told(fleet: Fleet, name: str) -> int:
+        """Begin a command that ends when its file is there; return its pid."""
+        command = f"echo $$ >{tmp_path}/{name}.pid; until [ -e {tmp_path}/{name} ]; do sleep 0.02; done"
+        running.append(asyncio.create_task(fleet.run(command, on_stop="leave")))
+        pid = tmp_path / f"{name}.pid"
+        await processes.until(lambda: pid.exists() and pid.read_text().endswith("\n"), name)
+        return int(pid.read_text())
+
+    running: list[asyncio.Task[Any]] = []
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh, sessions=3) as fleet:
+        pids = {name: await told(fleet, name) for name in ("asked", "long", "first")}
+        waiting = asyncio.create_task(fleet.run("true", deadline=10.0))
+        await asyncio.sleep(0)
+        the_master = master()
+        os.kill(the_master, signal.SIGSTOP)
+        for name in ("first", "asked"):
+            (tmp_path / name).touch()
+            await processes.until(lambda name=name: not processes.is_running(pids[name]), name)  # type: ignore[misc]
+        os.kill(the_master, signal.SIGCONT)
+        (outcome,) = await waiting
+        assert outcome.status is Status.OK
+        (tmp_path / "long").touch()
+        assert all(report.ok for report in await asyncio.gather(*running))
+
+
+@pytest.mark.parametrize("few_sessions", [0], indirect=True)
+async def test_host_that_opens_no_session_is_not_sent_the_command(few_sessions: SshdFleet) -> None:
+    async with Fleet(few_sessions.hosts, ssh=few_sessions.ssh) as fleet:
+        (outcome,) = await fleet.run("true")
+    assert (outcome.status, outcome.sent) == (Status.DROPPED, False)
+    assert "opens no session" in outcome.reason
+
+
+# sessions that are opened ahead
+
+
+def spare_is_open(fleet: Fleet) -> bool:
+    """Whether the only host has opened a session for the next command."""
+    (link,) = fleet._pool._hosts.values()
+    return link.sessions._spare is not None and link.sessions._spare._channel.is_open
+
+
+@contextlib.contextmanager
+def frozen(server: SshdFleet) -> Iterator[None]:
+    """Keep the server's side of the only connection from answering."""
+    processes.stop_servers(server.sshd_pid)
+    yield
+    processes.signal_servers(server.sshd_pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["first", "second"])
+async def test_command_is_sent_without_a_wait_for_its_session(own_server: SshdFleet, before: int) -> None:
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
+        for _ in range(before):
+            await fleet.run("true")
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        processes.stop_servers(own_server.sshd_pid)
+        running = asyncio.create_task(fleet.run("true", on_stop="leave"))
+        (link,) = fleet._pool._hosts.values()
+        await processes.until(lambda: link.sessions._active == 1, "the command to begin")
+        processes.signal_servers(own_server.sshd_pid, signal.SIGKILL)
+        (outcome,) = await running
+        assert (outcome.status, outcome.sent) == (Status.LOST, True)
+
+
+async def test_session_of_long_ago_is_closed_and_no_command_is_sent_in_it(
+    own_server: SshdFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sshfan_async.fleet.sessions._SPARE_LIFETIME", 0.05)
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        await processes.until(lambda: not spare_is_open(fleet), "the session closed")
+        with frozen(own_server):
+            (outcome,) = await fleet.run("true", deadline=0.1)
+        assert (outcome.status, outcome.sent) == (Status.TIMED_OUT, False)
+        assert (await fleet.run("true")).ok
+
+
+async def test_session_is_not_used_where_the_loop_was_blocked_beyond_its_time(
+    own_server: SshdFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command is submitted in the third turn of the loop, before the session's timer."""
+    monkeypatch.setattr("sshfan_async.fleet.sessions._SPARE_LIFETIME", 0.2)
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        with frozen(own_server):
+            running = asyncio.create_task(fleet.run("true", deadline=0.5, on_stop="leave"))
+            for _ in range(2):
+                await asyncio.sleep(0)
+            time.sleep(0.3)  # the cause itself: nothing waits for it
+            (outcome,) = await running
+        assert (outcome.status, outcome.sent) == (Status.TIMED_OUT, False)
+
+
+async def test_only_session_of_a_host_is_not_asked_for_twice(own_server: SshdFleet) -> None:
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh, sessions=1) as fleet:
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        running = asyncio.create_task(fleet.run("exec sleep 60"))
+        await processes.until(lambda: "Starting session: command" in own_server.sshd_log(), "the command")
+        (link,) = fleet._pool._hosts.values()
+        assert link.sessions._spare is None
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+
+async def test_session_that_the_host_closes_is_not_used(own_server: SshdFleet) -> None:
+    async with signalling_host(own_server, patience=0.05) as host, Fleet(host, ssh=own_server.ssh) as fleet:
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        await processes.until(lambda: not spare_is_open(fleet), "the session closed")
+        assert (await fleet.run("true")).ok
+
+
+async def test_session_that_is_lost_with_its_connection_is_not_used(own_server: SshdFleet) -> None:
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        os.kill(master(), signal.SIGKILL)
+        await processes.until(lambda: not fleet.status.ok, "the loss")
+        assert (await fleet.run("true")).outcomes[0].attempts == 1
+
+
+async def test_session_is_not_used_once_its_connection_is_known_to_be_closed(own_server: SshdFleet) -> None:
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        (link,) = fleet._pool._hosts.values()
+        assert link._connection is not None
+        link._connection.close()
+        (outcome,) = await fleet.run("true")
+        assert (outcome.status, outcome.attempts) == (Status.OK, 1)
+
+
+async def test_command_whose_session_was_asked_for_ahead_is_sent_over_the_next_connection(
+    own_server: SshdFleet,
+) -> None:
+    """It takes a session that the host has not opened when the connection is lost."""
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        processes.stop_servers(own_server.sshd_pid)
+        first = asyncio.create_task(fleet.run("echo first", on_stop="leave"))
+        second = asyncio.create_task(fleet.run("echo second", on_stop="leave"))
+        (link,) = fleet._pool._hosts.values()
+        await processes.until(lambda: link.sessions._opening, "the second command to wait for its session")
+        processes.signal_servers(own_server.sshd_pid, signal.SIGKILL)
+        (outcome,) = await first
+        assert (outcome.status, outcome.sent) == (Status.LOST, True)
+        (outcome,) = await second
+        assert (outcome.status, outcome.stdout, outcome.attempts) == (Status.OK, b"second\n", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("few_sessions", [1, 2, 3, 10], indirect=True)
+async def test_any_mix_of_commands_gives_each_its_outcome(
+    few_sessions: SshdFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands that end by themselves, at their clocks, or with their callers, more at once than the host takes."""
+    monkeypatch.setattr("sshfan_async.fleet.sessions._SPARE_LIFETIME", 0.02)
+    chance, complaints = random.Random(7), []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+
+    async def work(fleet: Fleet) -> None:
+        for _ in range(60):
+            clocks: dict[str, Any] = chance.choice(
+                [{}, {}, {"timeout": 0.03}, {"deadline": 0.03}, {"deadline": 0.001}]
+            )
+            command = chance.choice(["true", "sleep 0.02", "exec sleep 0.3", "head -c 200000 /dev/zero"])
+            run = asyncio.create_task(fleet.run(command, on_stop=chance.choice(["leave", "kill"]), **clocks))
+            if chance.random() < 0.2:
+                await asyncio.wait([run], timeout=chance.random() / 20)
+                run.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                (outcome,) = await asyncio.wait_for(run, 20)
+                assert outcome.status is (Status.TIMED_OUT if outcome.clock is not None else Status.OK)
+
+    async with Fleet(few_sessions.hosts, ssh=few_sessions.ssh, sessions=4) as fleet:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(8):
+                group.create_task(work(fleet))
+        (link,) = fleet._pool._hosts.values()
+        await processes.until(lambda: link.sessions._active == 0, "every place free again")
+        assert not link.sessions._opening
+        assert fleet.status.outcomes[0].attempts == 1
+    assert complaints == []

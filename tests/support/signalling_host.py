@@ -1,0 +1,93 @@
+"""A server of another make that signals its commands."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Any
+
+import asyncssh
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sshfan_async.testing import SshdFleet
+
+
+@contextlib.asynccontextmanager
+async def signalling_host(own_server: SshdFleet, patience: float = 60.0) -> AsyncIterator[str]:
+    """A server of another make that says it is a new OpenSSH and signals its commands.
+
+    It closes a session that has no command for `patience` seconds.
+    """
+    directory = own_server.directory
+
+    class Session(asyncssh.SSHServerSession[bytes]):
+        def connection_made(self, chan: Any) -> None:
+            self.chan = chan
+            self.impatience = asyncio.get_running_loop().call_later(patience, chan.close)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.impatience.cancel()
+
+        def exec_requested(self, command: str) -> bool:
+            self.command = command
+            self.impatience.cancel()
+            return True
+
+        def session_started(self) -> None:
+            self.process = subprocess.Popen(
+                ["/bin/sh", "-c", self.command],
+                stdout=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            threading.Thread(target=self.follow, args=(asyncio.get_running_loop(),)).start()
+
+        def follow(self, loop: asyncio.AbstractEventLoop) -> None:
+            assert self.process.stdout is not None
+            with self.process.stdout as output:
+                while data := os.read(output.fileno(), 4096):
+                    loop.call_soon_threadsafe(self.chan.write, data)
+            code = self.process.wait()
+            if code < 0:
+                loop.call_soon_threadsafe(self.chan.exit_with_signal, signal.Signals(-code).name.removeprefix("SIG"))
+            else:
+                loop.call_soon_threadsafe(self.chan.exit, code)
+
+        def eof_received(self) -> bool:
+            return True
+
+        def signal_received(self, name: str) -> None:
+            os.killpg(self.process.pid, getattr(signal, f"SIG{name}"))
+
+    class Server(asyncssh.SSHServer):
+        def begin_auth(self, username: str) -> bool:
+            return False
+
+        def session_requested(self) -> Any:
+            return Session()
+
+    server = await asyncssh.create_server(
+        Server,
+        "127.0.0.1",
+        0,
+        server_host_keys=[str(directory / "host_key")],
+        server_version="OpenSSH_9.9",
+        encoding=None,
+        line_editor=False,
+    )
+    async with server:
+        own_server.add_host(
+            "signals",
+            options={
+                "HostName": "127.0.0.1",
+                "Port": str(server.get_port()),
+                "HostKeyAlias": f"[127.0.0.1]:{own_server.port}",
+            },
+        )
+        yield "signals"

@@ -17,6 +17,7 @@ import pytest
 
 import sshfan_async
 from sshfan_async import InvalidSetting, InvalidTarget, Outcome, Phase, Ssh, Status, Target, events, fan_out, stream
+from tests.support.loops import on
 from tests.support.processes import PATIENCE, children, descriptors, is_running, until, wait_until
 
 if TYPE_CHECKING:
@@ -26,22 +27,6 @@ if TYPE_CHECKING:
     from sshfan_async.testing import SshdFleet
 
     NewLoop = Callable[[], asyncio.AbstractEventLoop]
-
-
-def on(new_loop: NewLoop, function: Callable[[], Awaitable[Any]]) -> Any:
-    """Run `function` on a loop of that kind; nothing may be left on it or open."""
-
-    async def main() -> Any:
-        before = descriptors()
-        try:
-            return await function()
-        finally:
-            assert asyncio.all_tasks() == {asyncio.current_task()}
-            assert descriptors().keys() == before.keys()
-
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(asyncio.sleep(0))
-        return runner.run(main())
 
 
 def statuses(outcomes: Any) -> list[Status]:
@@ -413,73 +398,6 @@ async def test_cancellation_of_every_task_of_the_loop_leaves_nothing(stand_in: C
         assert asyncio.all_tasks() == others
         await until(lambda: children() == before)
     assert descriptors().keys() == open_before.keys()
-
-
-# a shared limiter
-
-
-def test_limiter_bounds_two_runs_together(stand_in: Callable[..., Ssh], new_loop: NewLoop, tmp_path: Path) -> None:
-    ssh = stand_in(f"mkdir {tmp_path}/on-$$; ls -d {tmp_path}/on-* | wc -l; sleep 0.02; rmdir {tmp_path}/on-$$")
-
-    async def main() -> list[Any]:
-        limiter = anyio.CapacityLimiter(3)
-        hosts = [f"web{n}" for n in range(10)]
-        reports = await asyncio.gather(*(fan_out(hosts, "true", fanout=limiter, ssh=ssh) for _ in range(2)))
-        assert limiter.borrowed_tokens == 0
-        return reports
-
-    reports = on(new_loop, main)
-    together = [int(outcome.stdout) for report in reports for outcome in report]
-    assert len(together) == 20
-    assert max(together) == 3
-
-
-def test_limiter_is_free_again_after_cancellation(stand_in: Callable[..., Ssh], new_loop: NewLoop) -> None:
-    ssh = stand_in("exec sleep 60")
-
-    async def main() -> None:
-        limiter = anyio.CapacityLimiter(2)
-        for turns in range(0, 60, 3):
-            task = asyncio.ensure_future(fan_out(["web1", "web2", "web3"], "true", fanout=limiter, ssh=ssh))
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            await until(lambda: limiter.borrowed_tokens == 0)
-
-    on(new_loop, main)
-
-
-# the loop
-
-
-@pytest.mark.parametrize("runs", [1, 20])
-async def test_one_child_is_started_per_turn_of_the_loop(
-    stand_in: Callable[..., Ssh], monkeypatch: pytest.MonkeyPatch, runs: int
-) -> None:
-    ssh = stand_in("exit 0")
-    turn = 0
-    starts: list[int] = []
-    start = asyncio.create_subprocess_exec
-
-    async def counted(*arguments: Any, **options: Any) -> Any:
-        starts.append(turn)
-        return await start(*arguments, **options)
-
-    async def count_turns() -> None:
-        nonlocal turn
-        while True:
-            turn += 1
-            await asyncio.sleep(0)
-
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", counted)
-    counting = asyncio.create_task(count_turns())
-    hosts = [f"web{n}" for n in range(40 // runs)]
-    await asyncio.gather(*(fan_out(hosts, "true", ssh=ssh) for _ in range(runs)))
-    counting.cancel()
-    assert len(starts) >= 40
-    assert len(set(starts)) == len(starts)
 
 
 # Ctrl-C

@@ -8,21 +8,16 @@ import random
 import shutil
 import signal
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sshfan_async.process.child import Child
-from sshfan_async.process.client import ask_version
 from sshfan_async.process.log_pipe import LogPipes
 from sshfan_async.process.readers import Readers
 from sshfan_async.sshlog.lines import LogStyle
 from sshfan_async.sshlog.log import SshLog
 from sshfan_async.stdio.capture import Store
 from tests.support.processes import PATIENCE, children, descriptors, is_running, session, state, until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Deaf:
@@ -199,16 +194,6 @@ async def test_nothing_is_left_open() -> None:
     assert descriptors() == before
 
 
-# ssh -V
-
-
-def script(tmp_path: Path, text: str) -> str:
-    path = tmp_path / "program"
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
-    return str(path)
-
-
 @pytest.mark.parametrize("all_of_them", [False, True], ids=["its task", "every task"])
 async def test_child_whose_making_is_cancelled_is_ended(all_of_them: bool) -> None:
     before, open_before = children(), descriptors()
@@ -226,43 +211,5 @@ async def test_child_whose_making_is_cancelled_is_ended(all_of_them: bool) -> No
             pass
         else:
             await child.stop(0)
-        assert children() == before
-    assert descriptors() == open_before
-
-
-async def test_version_of_this_machines_ssh() -> None:
-    version = (await ask_version("ssh", PATIENCE)).version
-    assert version is not None
-    assert version >= (7, 0)
-
-
-async def test_program_that_does_not_answer_is_a_stand_in_and_ends(tmp_path: Path) -> None:
-    program = script(tmp_path, "sleep 30 & wait")
-    began = time.monotonic()
-    assert (await ask_version(program, 0.2)).version is None
-    assert time.monotonic() - began < 30  # its `sleep`
-
-
-async def test_program_that_says_something_else_is_a_stand_in(tmp_path: Path) -> None:
-    assert (await ask_version(script(tmp_path, "echo 'plink: Release 0.78'"), PATIENCE)).version is None
-
-
-async def test_version_is_asked_without_waiting_for_who_holds_the_pipe(tmp_path: Path) -> None:
-    program = script(tmp_path, "sleep 10 & echo OpenSSH_9.9p1")
-    began = time.monotonic()
-    assert (await ask_version(program, PATIENCE)).version == (9, 9)
-    assert time.monotonic() - began < 10  # the life of what holds the pipe
-
-
-async def test_cancelled_question_leaves_no_child(tmp_path: Path) -> None:
-    program = script(tmp_path, "exec sleep 30")
-    before, open_before = children(), descriptors()
-    for turns in range(12):
-        asking = asyncio.create_task(ask_version(program, PATIENCE))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
         assert children() == before
     assert descriptors() == open_before

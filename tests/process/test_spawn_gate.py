@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sshfan_async import Ssh, fan_out
 from sshfan_async.process.spawn_gate import SpawnGate, spawn_gate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STALL = 0.03
 
@@ -116,3 +121,31 @@ async def test_a_spawn_that_fails_leaves_the_gate_open() -> None:
 
 async def test_a_loop_has_one_gate() -> None:
     assert spawn_gate() is spawn_gate()
+
+
+@pytest.mark.parametrize("runs", [1, 20])
+async def test_one_child_is_started_per_turn_of_the_loop(
+    stand_in: Callable[..., Ssh], monkeypatch: pytest.MonkeyPatch, runs: int
+) -> None:
+    ssh = stand_in("exit 0")
+    turn = 0
+    starts: list[int] = []
+    start = asyncio.create_subprocess_exec
+
+    async def counted(*arguments: Any, **options: Any) -> Any:
+        starts.append(turn)
+        return await start(*arguments, **options)
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", counted)
+    counting = asyncio.create_task(count_turns())
+    hosts = [f"web{n}" for n in range(40 // runs)]
+    await asyncio.gather(*(fan_out(hosts, "true", ssh=ssh) for _ in range(runs)))
+    counting.cancel()
+    assert len(starts) >= 40
+    assert len(set(starts)) == len(starts)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sshfan_async.testing import SshdFleet
     from sshfan_async.testing.pytest_plugin import SshdFleetFactory
 
+pytest.register_assert_rewrite("tests.support.names", "tests.support.truth")
+
 # Where the package is installed, its entry point has loaded the plugin, and pytest refuses to load it twice.
 _INSTALLED = any(
     entry.value == "sshfan_async.testing.pytest_plugin" for entry in importlib.metadata.entry_points(group="pytest11")

@@ -6,83 +6,24 @@ import asyncio
 import contextlib
 import functools
 import os
-import re
 import signal
 import socket
 import subprocess
-import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import asyncssh
 import pytest
 
-from sshfan_async import Outcome, Phase, Report, Ssh, Status, fan_out
+from sshfan_async import Phase, Ssh, Status, fan_out
 from sshfan_async.testing import SshdFleet
-from tests.support.dropbear import serving
 from tests.support.listeners import hang_up, listening, passing_on_to, stall
-from tests.support.processes import is_running, until
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+from tests.support.processes import until
+from tests.support.truth import COMMANDS, Truth, one, running_command
 
 CHEAP = {"KexAlgorithms": "curve25519-sha256"}
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What the record must say; `reason` is a regular expression."""
-
-    status: Status
-    sent: bool
-    exit_code: int | None = None
-    phase: Phase = Phase.CLOSE
-    clock: str | None = None
-    reason: str = ""
-    attempts: int = 1
-    more: dict[str, Any] = field(default_factory=dict)
-
-    def check(self, outcome: Outcome) -> None:
-        told = {
-            "status": outcome.status,
-            "sent": outcome.sent,
-            "exit_code": outcome.exit_code,
-            "phase": outcome.phase,
-            "clock": outcome.clock,
-            "attempts": outcome.attempts,
-            **{name: getattr(outcome, name) for name in self.more},
-        }
-        wanted = {name: getattr(self, name) for name in told if name not in self.more} | self.more
-        assert told == wanted, outcome
-        assert re.search(self.reason, outcome.reason), outcome.reason
-        assert "\n" not in outcome.reason
-        assert outcome.ok == (outcome.reason == "")
-        seconds = [spent for phase, spent in outcome.phases if phase is not Phase.QUEUED]
-        assert sum(seconds) == pytest.approx(outcome.elapsed, abs=0.001)
-        assert min(seconds, default=0) >= 0
-
-
-async def one(fleet: SshdFleet, host: str, command: str = "echo ran", **options: Any) -> Outcome:
-    report: Report = await fan_out(host, command, **{"ssh": fleet.ssh, "retries": 0, **options})
-    return report[host]
-
-
 # the command's own ending
-
-COMMANDS = {
-    "true": Truth(Status.OK, True, 0),
-    "exit 3": Truth(Status.FAILED, True, 3, reason="exited with 3$"),
-    "exit 255": Truth(Status.FAILED, True, 255, reason="exited with 255$"),
-    "nonesuch-command": Truth(Status.FAILED, True, 127),
-    "kill -9 $$": Truth(Status.SIGNALLED, True, reason="signal"),
-    "kill -TERM $$": Truth(Status.SIGNALLED, True, reason="signal"),
-    "exec >&- 2>&-; exit 4": Truth(Status.FAILED, True, 4),
-    "echo 'debug1: Exit status 0\r'\nexit 5": Truth(Status.FAILED, True, 5),
-    "printf 'ssh: connect to host x port 22: Connection refused\\r\\n' >&2; exit 255": Truth(
-        Status.FAILED, True, 255
-    ),
-}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -114,6 +55,7 @@ async def test_address_without_route_is_unreachable(fleet: SshdFleet) -> None:
 
 
 # TCP servers that behave badly
+
 
 HANDSHAKE: dict[str, Any] = {"phase": Phase.HANDSHAKE}
 LISTENERS = {
@@ -324,16 +266,6 @@ async def test_command_that_may_have_run_is_never_tried_again(fleet: SshdFleet, 
 # connections that end, or freeze, while the command runs
 
 
-async def running_command(fleet: SshdFleet, tmp_path: Path, **options: Any) -> tuple[asyncio.Task[Outcome], int, int]:
-    """Start a command; return its task, its process and the server's process of its session."""
-    told = tmp_path / "told"
-    command = f"echo before; echo $$ $PPID >{told}.new; mv {told}.new {told}; exec sleep 60"
-    task = asyncio.create_task(one(fleet, "node001", command, on_stop="leave", **options))
-    await until(told.exists)
-    command_pid, server = map(int, told.read_text().split())
-    return task, command_pid, server
-
-
 async def test_session_killed_at_the_server_is_lost(fleet: SshdFleet, tmp_path: Path) -> None:
     task, command, server = await running_command(fleet, tmp_path)
     os.kill(server, signal.SIGKILL)
@@ -383,114 +315,6 @@ def _ssh_clients() -> list[int]:
     return found
 
 
-# what the user's ssh_config may hold
-
-
-def config_with(fleet: SshdFleet, path: Path, text: str) -> Ssh:
-    (path / "config").write_text(f"{text}\n{fleet.ssh_config.read_text()}")
-    return Ssh(config_file=path / "config")
-
-
-@pytest.mark.parametrize(
-    "option",
-    [
-        "RemoteCommand echo theirs",
-        "ForkAfterAuthentication yes",
-        "SessionType none",
-        "StdinNull yes",
-        "RequestTTY force",
-        "IgnoreUnknown UseKeychain\nUseKeychain yes",
-        "LogLevel QUIET",
-        "LogLevel DEBUG3",
-        "BatchMode no",
-        "PermitLocalCommand yes\nLocalCommand echo local",
-        "ControlMaster auto\nControlPath none",
-        "LocalForward 1 localhost:1\nExitOnForwardFailure yes",
-        "VerifyHostKeyDNS yes",
-        "VisualHostKey yes",
-        "EscapeChar x",
-        "SyslogFacility LOCAL0",
-    ],
-)
-async def test_truth_is_told_whatever_the_users_configuration_says(
-    fleet: SshdFleet, tmp_path: Path, option: str
-) -> None:
-    ssh = config_with(fleet, tmp_path, option)
-    outcome = await one(fleet, "node001", "cat; echo err >&2; exit 7", stdin=b"x~in\n", ssh=ssh)
-    Truth(Status.FAILED, True, 7, more={"stdout": b"x~in\n", "stderr": b"err\n"}).check(outcome)
-
-
-@pytest.fixture
-def control(fleet: SshdFleet) -> Iterator[tuple[Ssh, Path]]:
-    """A configuration with ControlMaster and ControlPersist, and the socket's place, short enough for one."""
-    with tempfile.TemporaryDirectory(prefix="s") as directory:
-        path = Path(directory)
-        socket = path / "master"
-        ssh = config_with(fleet, path, f"ControlMaster auto\nControlPersist yes\nControlPath {socket}")
-        yield ssh, socket
-        if socket.exists():
-            subprocess.run(
-                ["ssh", "-F", path / "config", "-O", "exit", "node001"], check=False, stderr=subprocess.DEVNULL
-            )
-
-
-def start_master(ssh: Ssh, socket: Path) -> int:
-    """Start the user's own master; return its process id."""
-    subprocess.run(
-        ["ssh", "-F", str(ssh.config_file), "-fN", "node001"],
-        check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    said = subprocess.run(
-        ["ssh", "-F", str(ssh.config_file), "-O", "check", "node001"], check=True, capture_output=True, text=True
-    )
-    found = re.search(r"pid=(\d+)", said.stderr + said.stdout)
-    assert found is not None
-    return int(found[1])
-
-
-async def test_users_control_persist_leaves_no_master_behind(fleet: SshdFleet, control: tuple[Ssh, Path]) -> None:
-    ssh, socket = control
-    for _ in range(2):
-        Truth(Status.FAILED, True, 5, more={"stdout": b"out\n"}).check(
-            await one(fleet, "node001", "echo out; exit 5", ssh=ssh)
-        )
-    assert not socket.exists()
-
-
-@pytest.mark.parametrize(("command", "code"), [("echo out", 0), ("echo out; exit 5", 5)])
-async def test_users_own_master_is_used(fleet: SshdFleet, control: tuple[Ssh, Path], command: str, code: int) -> None:
-    ssh, socket = control
-    start_master(ssh, socket)
-    outcome = await one(fleet, "node001", command, ssh=ssh)
-    assert (outcome.exit_code, outcome.sent, outcome.stdout) == (code, True, b"out\n"), outcome
-    assert outcome.status is (Status.OK if code == 0 else Status.FAILED)
-    assert (outcome.phases.connect, outcome.phases.handshake, outcome.phases.auth) == (None, None, None)
-
-
-async def test_socket_of_a_dead_master_is_passed_over(fleet: SshdFleet, control: tuple[Ssh, Path]) -> None:
-    ssh, socket = control
-    master = start_master(ssh, socket)
-    os.kill(master, signal.SIGKILL)
-    await until(lambda: not is_running(master))
-    assert socket.exists()
-    Truth(Status.FAILED, True, 5, more={"stdout": b"out\n", "stderr": b""}).check(
-        await one(fleet, "node001", "echo out; exit 5", ssh=ssh)
-    )
-
-
-async def test_master_that_dies_during_the_command_is_lost(
-    fleet: SshdFleet, control: tuple[Ssh, Path], tmp_path: Path
-) -> None:
-    ssh, socket = control
-    master = start_master(ssh, socket)
-    task, command, _ = await running_command(fleet, tmp_path, ssh=ssh)
-    os.kill(master, signal.SIGKILL)
-    outcome = await task
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(command, signal.SIGKILL)
-    assert (outcome.status, outcome.sent, outcome.exit_code) == (Status.LOST, True, None), outcome
-
-
 # our own machine
 
 
@@ -517,74 +341,3 @@ async def test_missing_program_is_local() -> None:
 async def test_impossible_configuration_is_local(ssh: Ssh, reason: str) -> None:
     report = await fan_out("web1", "true", ssh=ssh)
     Truth(Status.LOCAL, False, phase=Phase.RESOLVE, reason=reason).check(report["web1"])
-
-
-# other servers
-
-
-@pytest.fixture
-def dropbear(fleet: SshdFleet, tmp_path: Path) -> Iterator[str]:
-    """A host served by dropbear."""
-    with serving(fleet, tmp_path) as host:
-        yield host
-
-
-@pytest.mark.parametrize("command", ["true", "exit 3", "exit 255", "kill -9 $$"])
-async def test_dropbear(fleet: SshdFleet, dropbear: str, command: str) -> None:
-    COMMANDS[command].check(await one(fleet, dropbear, command))
-
-
-class _Server(asyncssh.SSHServer):
-    """Lets everybody in who has the fleet's key; behaves as the user name says."""
-
-    def begin_auth(self, username: str) -> bool:
-        return True
-
-
-async def _process(process: asyncssh.SSHServerProcess[str]) -> None:
-    match process.command:
-        case "signal":
-            process.exit_with_signal("SEGV", False, "segmentation fault")
-        case "no status":
-            process.close()
-        case "cut":
-            process.channel.get_connection().abort()
-        case "status 7":
-            process.stdout.write("out\n")
-            process.stderr.write("err\n")
-            process.exit(7)
-        case "huge status":
-            process.exit(0x1FF)
-
-
-@pytest.fixture
-async def foreign(fleet: SshdFleet, tmp_path: Path) -> AsyncIterator[str]:
-    """A host served by asyncssh, which can end a command in ways that sshd does not."""
-    key = asyncssh.generate_private_key("ssh-ed25519")
-    server = await asyncssh.create_server(
-        _Server,
-        "127.0.0.1",
-        0,
-        server_host_keys=[key],
-        authorized_client_keys=os.fspath(fleet.directory / "client_key.pub"),
-        process_factory=_process,
-    )
-    port = server.get_port()
-    (tmp_path / "known").write_text(f"[127.0.0.1]:{port} {key.export_public_key().decode()}")
-    fleet.add_host("foreign", options={"Port": str(port), "UserKnownHostsFile": os.fspath(tmp_path / "known")})
-    yield "foreign"
-    server.close()
-    await server.wait_closed()
-
-
-FOREIGN = {
-    "signal": Truth(Status.SIGNALLED, True, reason="signal"),
-    "no status": Truth(Status.LOST, True, phase=Phase.RUN, reason="no exit status arrived"),
-    "cut": Truth(Status.LOST, True, phase=Phase.RUN, reason="lost after the command was sent"),
-    "status 7": Truth(Status.FAILED, True, 7, more={"stdout": b"out\n", "stderr": b"err\n"}),
-}
-
-
-@pytest.mark.parametrize("command", FOREIGN)
-async def test_asyncssh_server(fleet: SshdFleet, foreign: str, command: str) -> None:
-    FOREIGN[command].check(await one(fleet, foreign, command, on_stop="leave"))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 import sshfan_async
-from sshfan_async.cli.help_text.topics import TOPICS
 from sshfan_async.cli.main import main
 from tests.support.cli_program import LIMIT, PROGRAM, environment
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     from sshfan_async.testing import SshdFleet
     from tests.support.cli_program import Sshfan
-
 
 # output
 
@@ -254,28 +252,6 @@ def test_version(sshfan: Sshfan) -> None:
     assert sshfan("--version").stdout.decode() == f"sshfan {sshfan_async.__version__}\n"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "first"),
-    [
-        (["--help"], "Usage: sshfan"),
-        (["-h"], "Usage: sshfan"),
-        (["-w", "web1", "--help"], "Usage: sshfan"),
-        (["demo", "--help"], "Usage: sshfan"),
-        (["help"], "Usage: sshfan"),
-        *((["help", topic.name], f"{topic.title}:") for topic in TOPICS),
-        (["help", "completion"], "Completion"),
-        (["--help", "hosts"], "Which hosts:"),
-    ],
-)
-def test_help_fits_a_screen(capfd: pytest.CaptureFixture[str], arguments: list[str], first: str) -> None:
-    assert main(arguments) == 0
-    lines = capfd.readouterr().out.splitlines()
-
-    assert lines[0].startswith(first)
-    assert len(lines) <= 36
-    assert max(map(len, lines)) <= 80
-
-
 def test_help_and_errors_load_neither_the_engine_nor_rich() -> None:
     code = (
         "import sys, sshfan_async\n"
@@ -308,25 +284,6 @@ def test_an_unwritable_stdout_is_told_and_ends_the_run(fleet: SshdFleet) -> None
     assert done.stderr == b"sshfan: cannot write to standard output: No space left on device\n"
     assert done.returncode == 1
     assert time.monotonic() - began < LIMIT / 2
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["help", "man"], ["--version"], ["-w", "web1", "--help"], ["shell", "--help"]]
-)
-def test_help_that_cannot_be_written_is_told(arguments: list[str]) -> None:
-    with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            [*PROGRAM, *arguments],
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            timeout=LIMIT,
-            env=environment(),
-        )
-
-    assert done.stderr == b"sshfan: cannot write to standard output: No space left on device\n"
-    assert done.returncode == 1
 
 
 def test_a_closed_stdout_is_told(fleet: SshdFleet) -> None:

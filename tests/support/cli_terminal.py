@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from sshfan_async.testing import SshdFleet
+
 _SHOWN = 2000
 
 # Makes the terminal that is its stdin the controlling one, so that Ctrl-C and a hangup reach the program.
@@ -129,3 +131,8 @@ def played(text: str) -> list[str]:
             lines[row] = lines[row].ljust(column)[:column] + part + lines[row][column + len(part) :]
             column += len(part)
     return lines
+
+
+def on(fleet: SshdFleet, *arguments: str) -> list[str]:
+    """Return `arguments` for a run with the ssh_config of `fleet`."""
+    return ["--ssh-config", str(fleet.ssh_config), *arguments]

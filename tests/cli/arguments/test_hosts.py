@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sshfan_async.cli.main import main
-from sshfan_async.cli.verbs.run import command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,19 +121,3 @@ def test_hosts_from_standard_input(capfd: pytest.CaptureFixture[str], monkeypatc
 def test_hosts_that_nobody_can_run_on(capfd: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
     assert main([*arguments, "-q"]) == 2
     assert said in capfd.readouterr().err
-
-
-def test_the_fanout_in_the_environment_counts_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FANOUT", "7")
-
-    assert command.make_context("sshfan", ["-w", "web1", "true"]).params["fanout"] == 7
-    assert command.make_context("sshfan", ["-f3", "-w", "web1", "true"]).params["fanout"] == 3
-
-
-def test_a_fanout_in_the_environment_that_is_no_number_is_told(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FANOUT", "many")
-
-    assert main(["-w", "web1", "true"]) == 2
-    assert "'many'" in capfd.readouterr().err

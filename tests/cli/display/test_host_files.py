@@ -1,9 +1,8 @@
-"""What other programs read: --json, --outdir, --errdir, --failed-to, -S."""
+"""Files for each host: --outdir and --errdir."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,40 +12,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.cli_program import Sshfan
-
-OUTCOME: dict[str, Any] = {
-    "type": str, "host": str, "target": str, "status": str, "ok": bool, "exit_code": (int, type(None)),
-    "signal": (str, type(None)), "sent": bool, "attempts": int, "clock": (str, type(None)), "phase": str,
-    "phases": dict, "started_at": (float, type(None)), "elapsed": (float, int), "remote": str, "reason": str,
-    "stdout": str, "stdout_dropped": int, "stderr": str, "stderr_dropped": int,
-}  # fmt: skip
-SUMMARY: dict[str, Any] = {
-    "type": str, "hosts": int, "counts": dict, "seconds": float, "finished_at": float, "ended_by": (str, type(None)),
-    "exit_code": int,
-}  # fmt: skip
-
-
-def test_json_is_a_line_for_each_outcome_and_a_summary(on_fleet: Sshfan) -> None:
-    done = on_fleet("--json", "-w", "node001,closed1", "echo out; echo err >&2; exit 3")
-    *outcomes, summary = map(json.loads, done.stdout.splitlines())
-
-    by_host = {outcome["host"]: outcome for outcome in outcomes}
-    assert list(by_host) == ["closed1", "node001"]  # as they end
-    assert by_host["node001"]["stdout"] == "out\n"
-    assert by_host["node001"]["stderr"] == "err\n"
-    assert by_host["closed1"]["status"] == "unreachable"
-    assert (summary["hosts"], summary["counts"], summary["exit_code"]) == (2, {"failed": 1, "unreachable": 1}, 3)
-    for fields, schema in [*((outcome, OUTCOME) for outcome in outcomes), (summary, SUMMARY)]:
-        assert fields.keys() == schema.keys()
-        assert all(isinstance(value, schema[key]) for key, value in fields.items())
-
-
-def test_output_that_is_no_text_is_base64_under_another_key(on_fleet: Sshfan) -> None:
-    done = on_fleet("--json", "-w", "node001", r"printf '\377'")
-    outcome = json.loads(done.stdout.splitlines()[0])
-
-    assert outcome["stdout_base64"] == "/w=="
-    assert "stdout" not in outcome
 
 
 def test_each_host_has_its_files(on_fleet: Sshfan, tmp_path: Path) -> None:
@@ -114,22 +79,3 @@ def test_long_file_names_are_shortened_and_differ() -> None:
 
     assert len(names) == 2
     assert all(len(name) <= 200 for name in names)
-
-
-def test_those_that_failed_are_kept_for_another_try(on_fleet: Sshfan, tmp_path: Path) -> None:
-    again = tmp_path / "again"
-    first = on_fleet("--failed-to", str(again), "-w", "node001,closed[1-2],root@node002:1", "true")
-    assert first.returncode == 3
-    assert again.read_text() == "closed1\nclosed2\nroot@node002:1\n"
-
-    second = on_fleet("--hostfile", str(again), "--failed-to", str(again), "-x", "root@node002:1", "true")
-    assert second.returncode == 3
-    assert again.read_text() == "closed1\nclosed2\n"
-
-
-@pytest.mark.parametrize(
-    ("nodes", "command", "code"),
-    [("node[001-002]", "true", 0), ("node[001-002]", "exit 7", 7), ("node001,closed1", "exit 7", 255)],
-)
-def test_the_largest_exit_code(on_fleet: Sshfan, nodes: str, command: str, code: int) -> None:
-    assert on_fleet("-S", "-w", nodes, command).returncode == code

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sshfan_async.cli.display import lines
 from sshfan_async.cli.display.lines import Lines, LineStyle
-from sshfan_async.escape import one_line, visible
+from tests.support.cli_terminal import Terminal, on
+
+if TYPE_CHECKING:
+    import pytest
+
+    from sshfan_async.testing import SshdFleet
 
 TERMINAL = LineStyle(escapes=True)
 
@@ -65,18 +70,16 @@ def test_colours_end_with_their_line() -> None:
     assert shown([b"a\nb\n"], style) == b"<h: a>\n<h: b>\n"
 
 
-@pytest.mark.parametrize(
-    ("text", "spelled"),
-    [
-        ("\x1b[2J", r"\x1b[2J"),
-        ("\x9b2J", r"\x9b2J"),
-        ("a\u202eb", r"a\u202eb"),
-        ("tab\tand\nnewline é", "tab\tand\nnewline é"),
-    ],
-)
-def test_visible(text: str, spelled: str) -> None:
-    assert visible(text) == spelled
+def test_standard_error_has_a_colour_of_its_own(fleet: SshdFleet) -> None:
+    with Terminal(*on(fleet, "-w", "node001", "echo out; echo err >&2")) as terminal:
+        terminal.finish()
+
+    assert b"\x1b[36mnode001:\x1b[0m out\r\n" in terminal.raw
+    assert b"\x1b[31mnode001: err\x1b[0m\r\n" in terminal.raw
 
 
-def test_one_line() -> None:
-    assert one_line("a\nb\x07\r\nc") == r"a b\x07 c"
+def test_raw_lets_escape_sequences_through(fleet: SshdFleet) -> None:
+    with Terminal(*on(fleet, "--raw", "-w", "node001", r"printf '\033[5mx\033[0m\n'")) as terminal:
+        terminal.finish()
+
+    assert b"\x1b[5mx\x1b[0m" in terminal.raw

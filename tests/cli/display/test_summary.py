@@ -1,25 +1,24 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rich.console import Console
 
 from sshfan_async.cli.conclusion import Conclusion
-from sshfan_async.cli.display.fold import folded
 from sshfan_async.cli.display.summary import failure_lines, summary
-from sshfan_async.nodesets import nodes
 from sshfan_async.outcome import Outcome, Phase, Phases, Status
 from sshfan_async.report import Report
 from sshfan_async.targets import Target
+from tests.support.cli_terminal import Terminal, on
 
 if TYPE_CHECKING:
     from sshfan_async.outcome import Remote
+    from sshfan_async.testing import SshdFleet
 
 
 def failed(host: str, status: Status, reason: str) -> Outcome:
@@ -112,13 +111,32 @@ def test_the_names_of_the_slowest_hosts_are_whole(columns: int, run: float | Non
     assert printed[2:5] == [f"  {outcome.host} {times}" for outcome in outcomes]
 
 
-NAMES = st.from_regex(r"(a|b1|1\.|c-|)[0-9]{1,3}([-.x][0-9]{1,2})?(\.org)?", fullmatch=True)
-OTHERS = st.sampled_from(
-    ["ops@db1", "db1:2222", "ops@db1:2222", "[::1]:22", "fe80::1%eth0", "web", "10.0.0.1", "10.0.0.2"]
-)
+def test_the_summary_tells_counts_reasons_and_times(fleet: SshdFleet) -> None:
+    with Terminal(*on(fleet, "-w", "node[001-003],closed[1-2]", "exit 3")) as terminal:
+        terminal.finish()
+
+    screen = "\n".join(terminal.screen)
+    assert re.search(r"^5 hosts in \d+\.\d s: 3 failed, 2 unreachable$", screen, re.MULTILINE)
+    assert "\n  node[001-003] (3): the command exited with 3\n" in screen
+    assert "\n  closed[1-2] (2): connect to host 127.0.0.1 port 1: Connection refused\n" in screen
+    assert re.search(r"^slowest:\n  node00\d \d\.\d\d s .*auth \d\.\d\d", screen, re.MULTILINE)
+    assert re.search(r"^p50 \d\.\d\d s, p90 \d\.\d\d s, p99 \d\.\d\d s, max \d\.\d\d s$", screen, re.MULTILINE)
+    assert "sshfan: " not in screen
 
 
-@settings(deadline=None)  # the first example imports ClusterShell
-@given(st.lists(NAMES | OTHERS, min_size=1, max_size=12, unique=True))
-def test_a_folded_set_expands_to_the_same_hosts(names: list[str]) -> None:
-    assert set(nodes(folded(names))) == {Target.parse(name) for name in names}
+def test_one_host_needs_no_statistics(fleet: SshdFleet) -> None:
+    with Terminal(*on(fleet, "-w", "node001", "echo x")) as terminal:
+        assert terminal.finish() == 0
+
+    assert terminal.screen[0] == "node001: x"
+    assert re.fullmatch(r"1 host in \d+\.\d s: 1 ok", terminal.screen[1])
+    assert not any(terminal.screen[2:])  # on a slow machine there was a progress line, which is erased
+
+
+def test_hosts_not_run_because_of_failures_are_named(fleet: SshdFleet) -> None:
+    with Terminal(*on(fleet, "-w", "closed1,node[001-003]", "-f1", "--batch", "1", "true")) as terminal:
+        assert terminal.finish() == 3
+
+    screen = "\n".join(terminal.screen)
+    assert re.search(r"^4 hosts in .*, ended by --max-failures: 1 unreachable, 3 not run$", screen, re.MULTILINE)
+    assert "  node[001-003] (3): never started" in screen

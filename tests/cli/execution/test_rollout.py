@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from sshfan_async.cli.arguments.share import Share, parse_shares
 from sshfan_async.cli.execution.rollout import Rollout, Rules
 from sshfan_async.outcome import Outcome, Status
 from sshfan_async.targets import Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.cli_program import Sshfan
 
 GOOD = Outcome(target=Target("a"), host="a", status=Status.OK)
 BAD = Outcome(target=Target("a"), host="a", status=Status.FAILED)
@@ -76,7 +83,39 @@ async def test_batches_let_in_the_next_hosts_when_the_last_has_ended() -> None:
     assert places == [1, 3, 5, 7, 9, 10]
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "101%", "1,,2", "1.5", "0"])
-def test_what_is_no_share_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"N or P%|out of range"):
-        parse_shares(text, least=1)
+@pytest.mark.parametrize(
+    ("rules", "started", "code"),
+    [
+        (["-k"], 1, 1),
+        (["--max-failures", "2"], 3, 1),
+        (["--max-failures", "50%"], 5, 1),
+        (["--batch", "2"], 1, 1),
+        (["--batch", "2", "--max-failures", "1"], 2, 1),
+        (["--batch", "50%,1", "--max-failures", "100%"], 8, 1),
+        (["--max-failures", "8"], 8, 1),
+    ],
+)
+def test_after_too_many_failures_no_further_host_is_started(
+    on_fleet: Sshfan, rules: list[str], started: int, code: int
+) -> None:
+    done = on_fleet("-w", "node[001-008]", "-f1", *rules, "echo x; exit 1")
+
+    assert done.stdout.count(b"x\n") == started
+    assert (b"never started" in done.stderr) is (started < 8)
+    assert done.returncode == code
+
+
+def test_those_in_flight_end_by_themselves_but_for_fail_fast(on_fleet: Sshfan, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    command = f"mkdir {gate} 2>/dev/null && exit 1; until [ -e {gate}/open ]; do sleep 0.05; done; echo done"
+    waiting = f"mkdir {gate} 2>/dev/null && {{ sleep 1; touch {gate}/open; exit 1; }}; {command}"
+    done = on_fleet("-w", "node[001-004]", "-f2", "--max-failures", "0", waiting)
+    assert done.stdout.endswith(b": done\n")
+    assert done.returncode == 1
+
+    (gate / "open").unlink()
+    gate.rmdir()
+    done = on_fleet("-w", "node[001-004]", "-f2", "-k", command)
+    assert done.stdout == b""
+    assert b"cancelled" in done.stderr
+    assert done.returncode == 1

@@ -95,7 +95,7 @@ def public() -> Iterator[Path]:
 def imported_files() -> list[str]:
     """Return the file of each module at the top that our package imports, itself included."""
     script = (
-        "import sys; before = set(sys.modules); import sshfan_async.testing\n"
+        "import sys; before = set(sys.modules); from sshfan_async.testing import SshdFleet\n"
         "for name in set(sys.modules) - before - sys.stdlib_module_names:\n"
         "    if '.' not in name: print(sys.modules[name].__file__)"
     )

@@ -1,1 +1,1 @@
-"""One ssh child, from its arguments to its exit. Private: `engine` and `fleet` use it."""
+"""One ssh child process, from its arguments to its exit. Private."""

@@ -1,6 +1,6 @@
-"""A target, a command and settings -> the argument list and the environment of one `ssh` child.
+"""Builds the argument list and the environment of an `ssh` child.
 
-Facts are from ssh(1), ssh_config(5) and OpenSSH's source.
+The facts are from ssh(1), ssh_config(5) and OpenSSH's source.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["common_argv", "master_argv", "ssh_environment", "target_argv"]
 
-# The functions whose messages tell the phases and the verdict, whatever LogLevel says (LogVerbose, from 8.5 on). The
-# trailing `*` takes the line number and process id that follow. packet.c as a whole would log every packet.
+# The functions whose messages show the phases and the verdict, at any LogLevel (LogVerbose, from 8.5 on). The `*` at
+# the end matches the line number and process id. All of packet.c would log every packet.
 _LOG_VERBOSE = (
     "ssh.c:resolve_*",
     "sshconnect.c:ssh_connect_direct*",
@@ -50,33 +50,33 @@ _LOG_VERBOSE = (
 )
 
 _ALWAYS = (
-    "BatchMode=yes",  # nobody is there to answer a prompt
-    "ConnectionAttempts=1",  # retries are ours: counted, paced, logged
+    "BatchMode=yes",  # nobody can answer a prompt
+    "ConnectionAttempts=1",  # sshfan retries itself: counted, paced, logged
     "RequestTTY=no",  # a terminal merges stdout with stderr and changes line ends
-    "RemoteCommand=none",  # a user's RemoteCommand beside ours is fatal (ssh.c: main)
-    "ClearAllForwardings=yes",  # forwarded ports of one config entry would collide between hosts
+    "RemoteCommand=none",  # ssh accepts no command on the command line beside RemoteCommand (ssh.c: main)
+    "ClearAllForwardings=yes",  # the children would all try to listen on the same forwarded ports
     "ForwardX11=no",  # a batch command shows no windows
-    "PermitLocalCommand=no",  # nothing runs on this machine but ssh
+    "PermitLocalCommand=no",  # nothing but ssh runs on this machine
     "EscapeChar=none",  # standard input passes unchanged
-    "ControlMaster=no",  # no master per host stays behind; an existing one is still used
+    "ControlMaster=no",  # leaves no master behind for each host; an existing master is still used
 )
 
-# Options that OpenSSH knows from 8.7 on; a user's own setting of each breaks a batch run.
+# Options that exist from 8.7 on. Another value in the user's ssh_config would break a batch run.
 _FROM_8_7 = (
-    "ForkAfterAuthentication=no",  # ssh would end with 0 before the command has ended
+    "ForkAfterAuthentication=no",  # ssh would exit with 0 before the command ends
     "SessionType=default",  # `none` would wait for ever, without a command
-    "StdinNull=no",  # our stdin is /dev/null or a pipe already
+    "StdinNull=no",  # ssh would not read the standard input that it is given
 )
 
 
 def common_argv(ssh: Ssh, client: Client, *, connect_timeout: float | None = None) -> tuple[str, ...]:
     """Return the part of the argument list that all targets share: the program and its options.
 
-    `connect_timeout`: seconds of our own clock. It fires first; ssh's own ConnectTimeout, a second later, is for an
-    ssh that has outlived us (it bounds the TCP connection and the server's first line).
+    `connect_timeout`: seconds of the run's clock. ssh's own ConnectTimeout is at least a second longer: it ends an
+    ssh that outlives this process (it limits the TCP connection and the wait for the server's first line).
 
-    The first value that ssh obtains for an option wins (ssh_config(5)): those of `ssh.options` come first, ours
-    follow, and both win over every file.
+    ssh uses the first value that it gets for an option (ssh_config(5)). So `ssh.options` win over the options of this
+    module, and both win over every file.
     """
     argv = [os.fspath(ssh.program)]
     if ssh.config_file is not None:
@@ -88,9 +88,9 @@ def common_argv(ssh: Ssh, client: Client, *, connect_timeout: float | None = Non
     if connect_timeout is not None:
         argv += [f"-oConnectTimeout={min(math.ceil(connect_timeout) + 1, MOST_SECONDS)}"]
     if client.version is not None and client.version < (8, 3):
-        # Until 8.3 a master's client logs nothing when it sends the command: nobody could say whether it was sent.
+        # Before 8.3, ssh does not log that it sends a command over a master.
         argv += ["-oControlPath=none"]
-    # LogLevel as an option, not -v: a jump host's ssh would inherit -v and write into the command's stderr.
+    # Not -v: a jump host's ssh would inherit it, and write its log to the command's stderr.
     if client.log_style is LogStyle.DEBUG1:
         argv += ["-oLogLevel=DEBUG1"]
     else:
@@ -102,25 +102,25 @@ def common_argv(ssh: Ssh, client: Client, *, connect_timeout: float | None = Non
 def target_argv(
     common: tuple[str, ...], target: Target, command: str, *, user: str | None, log_path: str
 ) -> list[str]:
-    """Return the whole argument list for one child; a target's own user wins over `user`."""
-    return [*_addressed(list(common), target, user=user, log_path=log_path), command]
+    """Return the whole argument list for one child. A target's own user wins over `user`."""
+    return [*_with_target(list(common), target, user=user, log_path=log_path), command]
 
 
-def _addressed(argv: list[str], target: Target, *, user: str | None, log_path: str) -> list[str]:
+def _with_target(argv: list[str], target: Target, *, user: str | None, log_path: str) -> list[str]:
     argv += ["-E", log_path]
     if target.port is not None:
         argv += ["-p", str(target.port)]
     effective_user = user if target.user is None else target.user
     if effective_user is not None:
         argv += ["-l", effective_user]
-    # Without `--`, ssh reads options after the host name too.
+    # Without `--`, ssh also reads options after the host name.
     return [*argv, "--", target.host]
 
 
-# What a fleet's connection needs beyond a command's options; those of `common_argv` follow, and the first value wins.
+# Options of a fleet's connection, after those of `common_argv`.
 _MASTER = (
-    "ControlPersist=no",  # ssh would go into the background: it stays our child
-    # A link that freezes is noticed within a minute; a server that keeps no state of it holds it up too.
+    "ControlPersist=no",  # ssh would go into the background, and would no longer be our child
+    # ssh notices a dead connection within a minute.
     "ServerAliveInterval=15",
     "ServerAliveCountMax=3",
 )
@@ -131,24 +131,24 @@ def master_argv(
 ) -> list[str]:
     """Return the whole argument list for a ControlMaster without a session, which listens at `socket_path`.
 
-    `-N`, `-M` and `-S` come first: whatever `-o` says of session, master and path is then passed over (ssh.c: main;
-    readconf.c: the first value wins). The keep-alive comes behind the options of `Ssh`, which therefore win.
+    ssh uses the first value of an option (readconf.c). So `-N`, `-M` and `-S` come first, and win over any `-o` for
+    session, master or path (ssh.c: main). The keep-alive options come last, so `Ssh.options` win over them.
     """
     argv = [common[0], "-N", "-M", "-S", socket_path, *common[1:], *(f"-o{option}" for option in _MASTER)]
-    return _addressed(argv, target, user=user, log_path=log_path)
+    return _with_target(argv, target, user=user, log_path=log_path)
 
 
-_ASKS_BY_WINDOW = frozenset({b"DISPLAY", b"WAYLAND_DISPLAY", b"SSH_ASKPASS_REQUIRE"})
+_ASKPASS_VARIABLES = frozenset({b"DISPLAY", b"WAYLAND_DISPLAY", b"SSH_ASKPASS_REQUIRE"})
 
 
 def ssh_environment(environment: Mapping[bytes, bytes]) -> dict[bytes, bytes] | None:
-    """Return the environment for every child: `environment`, and no window that asks for a password.
+    """Return an environment in which ssh opens no window to ask for a password, or None to inherit ours.
 
-    None where there can be none, and the child may inherit ours as it is: ssh needs a display for it, or to be told
-    by SSH_ASKPASS_REQUIRE (readpass.c). An environment of its own costs 3 % of what a child costs us. It is in bytes,
-    so that it need not be encoded again for each. SSH_ASKPASS_REQUIRE is read from 8.4 on; before that, ssh asks by a
-    window only where stdin is no terminal and BatchMode is off.
+    ssh opens such a window only if it has a display, or if SSH_ASKPASS_REQUIRE asks for it (readpass.c). If neither
+    is set, the child inherits our environment: a separate one adds 3 % to the cost of a child. The variables are
+    bytes, so that they are not encoded again for each child. Before 8.4, ssh ignores SSH_ASKPASS_REQUIRE, and
+    BatchMode=yes is enough.
     """
-    if _ASKS_BY_WINDOW.isdisjoint(environment):
+    if _ASKPASS_VARIABLES.isdisjoint(environment):
         return None
     return {**environment, b"SSH_ASKPASS_REQUIRE": b"never"}

@@ -1,4 +1,4 @@
-"""One `ssh` child, from spawn to reaped: its pipes, its log, its exit stamp, its end.
+"""One `ssh` child, from the spawn until it is reaped: its pipes, its log and its exit.
 
 The child gets the write ends of our own pipes. asyncio's own pipe transports report an exit only when every pipe is
 closed, and a grandchild can delay that (python/cpython#119710).
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["DESCRIPTORS", "Child", "Listener"]
 
 DESCRIPTORS = 5
-"""Descriptors of ours that a child takes while it lives: two outputs, two of its log pipe, and the loop's pidfd."""
+"""Descriptors of this process that a running child uses: two outputs, two of its log pipe, and the loop's pidfd."""
 
 _PREAMBLE = 8 * 1024
 
@@ -42,19 +42,19 @@ _SECOND_TERM = 0.2
 """Seconds after which a child that still runs gets a second TERM."""
 
 _WATCHDOG_SLACK = 2.0
-"""Seconds beyond its grace for the kill request to arrive, and for the watchdog's answer."""
+"""Seconds beyond the grace period for the kill request to arrive, and for the watchdog to answer."""
 
 
 class Listener(Protocol):
-    """What is told about a child, or an attempt, while it runs."""
+    """Receives the output and the progress of a child, or of an attempt, while it runs."""
 
     @property
     def follows(self) -> bool:
-        """Whether it wants all output and each piece of the log."""
+        """Whether it wants all output, and each piece of the log."""
         ...
 
     def progressed(self, ssh_log: SshLog) -> None:
-        """The log has moved on. Without `follows`, this is called only when `SshLog.feed` returns True."""
+        """The log has grown. Without `follows`, this is called only when `SshLog.feed` returns True."""
         ...
 
     def wrote(self, stream: Stream, data: bytes) -> None:
@@ -63,7 +63,7 @@ class Listener(Protocol):
 
 
 class Child:
-    """A running `ssh`, and what it has written so far. Call `spawn`, await `started`, then `wait` or `stop`."""
+    """A running `ssh`, and its output so far. Call `spawn`, await `started`, then await `wait` or `stop`."""
 
     __slots__ = (
         "_exit_seen_at",
@@ -146,10 +146,10 @@ class Child:
     ) -> Child:
         """Start `executable` with the arguments `argv` in a session of its own. Await `started` next.
 
-        `environment`: None for our own. The child closes `log_pipe`. `null`: a descriptor of the null device, or
-        DEVNULL: the standard input of a child that gets none. `secret`: the watchdog's
-        (`sshfan_async.process.watchdog`), if the command is wrapped; its standard input then stays open for the kill
-        request. `store` keeps at most `max_output` bytes of each output, None for all.
+        `environment`: None to inherit ours. `log_pipe`: the new object closes it. `null`: the standard input of a
+        child that gets none, as a descriptor of the null device or DEVNULL. `secret`: that of the watchdog
+        (`sshfan_async.process.watchdog`) if the command is wrapped; the standard input then stays open for the kill
+        request. `store`: keeps at most `max_output` bytes of each output, or all if that is None.
 
         Raises:
             OSError: the program cannot be started, or there are no descriptors or processes left.
@@ -210,13 +210,13 @@ class Child:
             self._loop.add_writer(self._stdin, self._write_stdin)
 
     def pause(self) -> None:
-        """Stop reading output: it stays in the pipes, and at the host."""
+        """Stop reading output, which then stays in the pipes and on the host."""
         self._paused = True
         self._readers.remove(self._stdout)
         self._readers.remove(self._stderr)
 
     def resume(self) -> None:
-        """Read output again."""
+        """Start to read output again."""
         self._paused = False
         if self.ended_at is None:
             self._readers.add(self._stdout, self)
@@ -232,7 +232,7 @@ class Child:
         return self._process.wait()
 
     def finish(self, returncode: int) -> None:
-        """Stamp the exit and drain the pipes; a second call does nothing."""
+        """Note the time of the exit, and drain the pipes. A second call does nothing."""
         if self.ended_at is None:
             self.ended_at = time.monotonic() if self._exit_seen_at is None else self._exit_seen_at
             self.returncode = returncode
@@ -245,7 +245,7 @@ class Child:
         return returncode
 
     async def stop(self, grace: float) -> int:
-        """End the remote command if a watchdog can, then the child; return as `wait` does.
+        """Kill the remote command if a watchdog can, then the child; return as `wait` does.
 
         The watchdog gets the kill request first, and has `grace` seconds between its own TERM and KILL. Then the
         child and its process group get TERM, and after `grace` seconds KILL. Returns only when the child is reaped,
@@ -326,7 +326,7 @@ class Child:
                 if moved is not None:
                     self._pause_until(descriptor, moved)
                 return
-        # Asking for the size costs 1 us. A buffer that stays nearly empty costs 12: it is fetched from the kernel.
+        # FIONREAD costs 1 us. A large buffer that stays nearly empty costs 12 us: its memory comes from the kernel.
         data = read(descriptor, min(max(readable_bytes(descriptor), 1), CHUNK))
         if data is None:
             return
@@ -354,7 +354,7 @@ class Child:
             self._listener.progressed(self.ssh_log)
 
     def _look_for_exit(self) -> None:
-        """Stamp the exit now if it is why a pipe has ended; asyncio reports it some turns of the loop later."""
+        """Note the time of the exit if it has ended a pipe. asyncio reports the exit some turns of the loop later."""
         if self._exit_seen_at is None and self._has_exited():
             self._exit_seen_at = time.monotonic()
             self._stop_reading()  # `finish` drains the pipes
@@ -372,7 +372,7 @@ class Child:
         return state is not None
 
     def _pause_until(self, descriptor: int, written: Future[None]) -> None:
-        """Do not read the pipe until what was read is written."""
+        """Do not read the pipe until its last data is written to the file."""
 
         def resume() -> None:
             if self.ended_at is None and not self._paused:
@@ -419,13 +419,13 @@ class Child:
             if not self._is_input_sent():
                 data = self._next_input()
                 if not data:
-                    self._close_stdin()  # the file has become shorter: this is its end now
+                    self._close_stdin()  # the file has shrunk, and this is its end
                     return
                 self._stdin_at += os.write(self._stdin, data)
         except BlockingIOError:
             return
         except BrokenPipeError:
-            self._close_stdin()  # ssh reads no more: the command may leave its input unread
+            self._close_stdin()  # ssh has closed its end: a command need not read its input
             return
         if self._is_input_sent():
             self._loop.remove_writer(self._stdin)
@@ -448,7 +448,7 @@ class Child:
             self._stdin = -1
 
     def _drain(self) -> None:
-        """Read what the pipes hold at the exit, and no more: other processes may hold them open and write on."""
+        """Read the bytes that are in the pipes now, and no more: another process may go on writing to them."""
         for data in available(self._log_pipe.read_end):
             self._feed_log(data)
         for data in available(self._stderr):

@@ -1,4 +1,4 @@
-"""Which ssh: where the program is, whether it is OpenSSH's client, and of which version."""
+"""Finds the ssh program, and asks it whether it is OpenSSH's client and which version it is."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ __all__ = ["Client", "ask_version", "find_program", "identify"]
 _BANNER = re.compile(r"\bOpenSSH_(?:[A-Za-z]+_)*(\d{1,3})\.(\d{1,3})")
 
 _PATIENCE = 1.0
-"""Seconds for `ssh -V`. OpenSSH takes 5 ms; a stand-in may never answer."""
+"""Seconds for `ssh -V`. OpenSSH takes 5 ms; another program may never answer."""
 
 _known: dict[tuple[str, int, int], Client] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """What `ssh -V` said of a program; `version` is None for one that is not an OpenSSH client."""
+    """What `ssh -V` says about a program. `version` is None if it is not an OpenSSH client."""
 
     version: tuple[int, int] | None
 
     @classmethod
     def from_banner(cls, text: str) -> Client:
-        """Read `OpenSSH_9.2p1 Debian-2…` and the like."""
+        """Parse the output of `ssh -V`, for example `OpenSSH_9.2p1 Debian-2…`."""
         found = _BANNER.search(text)
         return cls(None) if found is None else cls((int(found[1]), int(found[2])))
 
     @property
     def log_style(self) -> LogStyle:
-        """How this client is asked for its log."""
+        """The log options that this client supports."""
         return LogStyle.LOGVERBOSE if self.version is not None and self.version >= (8, 5) else LogStyle.DEBUG1
 
 
@@ -62,10 +62,10 @@ def find_program(ssh: Ssh) -> str:
 
 
 async def identify(path: str) -> Client:
-    """Return what the program is. Each is asked once in the life of this process, and again if its file changes.
+    """Return what the program at `path` is. It is asked once in this process, and again if its file changes.
 
     Raises:
-        OSError: it cannot be started, or its exit code would not reach us: nor would those of a run.
+        OSError: it cannot be started, or the exit codes of children do not reach this process.
 
     """
     check_exit_codes()
@@ -77,7 +77,7 @@ async def identify(path: str) -> Client:
 
 
 async def _learn(key: tuple[str, int, int]) -> None:
-    async with spawn_gate().alone:  # `ssh -V` is a child too; a second task that waits here finds the answer
+    async with spawn_gate().alone:  # `ssh -V` is a child too. A second task that waited here finds the answer.
         if key not in _known:
             _known[key] = await ask_version(key[0])
 
@@ -85,7 +85,7 @@ async def _learn(key: tuple[str, int, int]) -> None:
 async def ask_version(program: str, patience: float = _PATIENCE) -> Client:
     """Ask `program` for its version (`ssh -V`), for at most `patience` seconds.
 
-    A program that does not answer in time, or not as OpenSSH does, is a stand-in: `Client(None)`.
+    The result is `Client(None)` if the program does not answer in time, or does not answer as OpenSSH does.
 
     Raises:
         OSError: it cannot be started.

@@ -1,4 +1,4 @@
-"""The process's descriptors, shared out among all runs in it, whatever thread they are in."""
+"""Shares this process's file descriptors among its runs, in all threads."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import anyio
 __all__ = ["BUDGET", "DescriptorBudget", "enlarge_table"]
 
 _RESERVE = 32
-"""Descriptors left for the application beside its open ones, and for the moment of a spawn."""
+"""Descriptors kept free for the application, and for the few that a spawn needs for a moment."""
 
 
 class DescriptorBudget:
-    """Counts the descriptors that children take, within the soft RLIMIT_NOFILE (getrlimit(2)).
+    """Counts the descriptors that are leased for children, within the soft RLIMIT_NOFILE (getrlimit(2)).
 
-    One per process, `BUDGET`: the limit is the process's. Safe to use from several event loops in several threads.
+    The limit is one for the whole process, so all runs use `BUDGET`. Safe in several event loops and threads.
     """
 
     def __init__(self) -> None:
@@ -32,15 +32,15 @@ class DescriptorBudget:
         self._waiters: deque[_Waiter] = deque()
 
     def room(self) -> int:
-        """Return how many descriptors children could hold together at this moment, those held now included."""
+        """Return how many descriptors all children together can have now, including those leased already."""
         with self._lock:
             application = max(0, _open_descriptors() - self._leased)
         return max(0, _limit() - application - _RESERVE)
 
     async def lease(self, count: int, room: int) -> None:
-        """Take `count` descriptors, waiting in turn while others hold so many that `room` would be exceeded.
+        """Lease `count` descriptors; wait in a queue as long as more than `room` would be leased.
 
-        Whose turn it is gets them in any case where nobody holds any: one child at a time always goes.
+        The first waiter is always served if nothing is leased, so one child can always run.
         """
         with self._lock:
             if not self._waiters and self._fits(count, room):
@@ -60,7 +60,7 @@ class DescriptorBudget:
             raise
 
     def release(self, count: int) -> None:
-        """Give `count` descriptors back."""
+        """End the lease of `count` descriptors."""
         with self._lock:
             self._leased -= count
             self._serve()
@@ -69,10 +69,10 @@ class DescriptorBudget:
         return self._leased == 0 or self._leased + count <= room
 
     def _serve(self) -> None:
-        """Give those whose turn it is what they wait for; only with the lock held."""
+        """Serve the first waiters, as far as there is room. The caller must hold the lock."""
         while self._waiters and self._fits(self._waiters[0].count, self._waiters[0].room):
             waiter = self._waiters.popleft()
-            # A loop that was closed meanwhile has nobody waiting in it.
+            # RuntimeError: the loop was closed, so nobody waits in it.
             with contextlib.suppress(RuntimeError):
                 waiter.loop.call_soon_threadsafe(waiter.served.set)
                 self._leased += waiter.count
@@ -87,21 +87,21 @@ class _Waiter:
 
 
 async def enlarge_table(count: int) -> None:
-    """Have the kernel make room in this process's table of descriptors for `count` more, without blocking the loop.
+    """Enlarge the kernel's table of this process's descriptors for `count` more, without blocking the loop.
 
-    Linux enlarges the table when a descriptor does not fit, to twice its size, and in a process with threads waits
-    for an RCU grace period each time: 10 to 30 ms, in the middle of a pipe(2) (fs/file.c: expand_fdtable). Once
-    large, it stays.
+    Linux doubles the table when a descriptor does not fit. In a process with threads it waits for an RCU grace period
+    each time: 10 to 30 ms inside a pipe(2) (fs/file.c: expand_fdtable). The table never shrinks.
     """
-    wanted = min(_open_descriptors() + count + _RESERVE, _limit()) - 1
-    if sys.platform == "linux" and wanted >= _table_size():
-        await anyio.to_thread.run_sync(_take_and_leave, wanted)
+    highest = min(_open_descriptors() + count + _RESERVE, _limit()) - 1
+    if sys.platform == "linux" and highest >= _table_size():
+        await anyio.to_thread.run_sync(_open_and_close, highest)
 
 
-def _take_and_leave(number: int) -> None:
+def _open_and_close(number: int) -> None:
+    """Open a descriptor that is at least `number`, and close it."""
     null = os.open(os.devnull, os.O_RDONLY)
     try:
-        # Where it cannot be, a pipe waits later.
+        # If this fails, the loop is blocked later, in pipe(2).
         with contextlib.suppress(OSError):
             os.close(fcntl.fcntl(null, fcntl.F_DUPFD_CLOEXEC, number))
     finally:
@@ -109,7 +109,7 @@ def _take_and_leave(number: int) -> None:
 
 
 def _table_size() -> int:
-    """Return how many descriptors the table has room for (proc(5): FDSize); 0 where nobody knows."""
+    """Return how many descriptors the table has room for (proc(5): FDSize); 0 if that is not known."""
     with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii", errors="replace") as status:
         for line in status:
             if line.startswith("FDSize:"):

@@ -1,4 +1,4 @@
-"""The pipe through which ssh's log reaches us live, and the name by which ssh opens it (`ssh -E NAME`)."""
+"""The pipe from which we read ssh's log while it is written, and the path by which ssh opens it (`ssh -E PATH`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["LogPipe", "LogPipes"]
 
 
 class LogPipe:
-    """One child's log: `path` for ssh to open, `read_end` for us to read (non-blocking)."""
+    """The log pipe of one child: ssh opens `path`, and we read `read_end`, which does not block."""
 
     __slots__ = ("_write_end", "path", "read_end")
 
@@ -22,7 +22,7 @@ class LogPipe:
         self._write_end = write_end
 
     def close_write_end(self) -> None:
-        """Close our own write end: ssh has its own by now, and the pipe shall end with ssh's."""
+        """Close our write end when ssh has opened the pipe, so that the pipe ends when ssh exits."""
         if self._write_end >= 0:
             os.close(self._write_end)
             self._write_end = -1
@@ -36,16 +36,16 @@ class LogPipe:
 
 
 class LogPipes:
-    """Makes the log pipes of one run: anonymous ones where the kernel can name them, else FIFOs.
+    """Opens the log pipes of one run: anonymous pipes if they can be opened by path, else FIFOs.
 
-    On Linux, `/proc/<pid>/fd/<n>` of a pipe opens the pipe itself (proc(5)) and leaves nothing behind. `/dev/fd/<n>`
-    cannot serve: ssh closes all descriptors above 2 before it opens its log (ssh.c: main, closefrom). Elsewhere, and
-    in a process that gave up being root and so has its /proc/<pid> owned by root (prctl(2): PR_SET_DUMPABLE), the
-    name is that of a FIFO in a private directory, which `close` removes.
+    On Linux, ssh can open an anonymous pipe as `/proc/<pid>/fd/<n>` (proc(5)). `/dev/fd/<n>` does not work: ssh
+    closes all descriptors above 2 before it opens its log (ssh.c: main, closefrom). On other systems, the pipes are
+    FIFOs in a private directory, which `close` removes. So they are in a process that gave up root's rights: root
+    owns its /proc/<pid> (prctl(2): PR_SET_DUMPABLE).
     """
 
     def __init__(self, *, anonymous: bool | None = None) -> None:
-        """Use anonymous pipes, or FIFOs; None decides by what others may open."""
+        """`anonymous`: whether to use anonymous pipes; None to find out whether ssh can open them."""
         self._anonymous = _is_ours("/proc/self/fd") if anonymous is None else anonymous
         self._directory: str | None = None
         self._serial = count()
@@ -54,7 +54,7 @@ class LogPipes:
         """Return a new pipe.
 
         Raises:
-            OSError: out of descriptors, or no temporary directory can be written.
+            OSError: there are no descriptors left, or a FIFO cannot be created.
 
         """
         return self._open_anonymous() if self._anonymous else self._open_fifo()
@@ -62,7 +62,7 @@ class LogPipes:
     def _open_anonymous(self) -> LogPipe:
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
-        # The write end stays open until ssh has opened it by name, or we would read the end of the pipe at once.
+        # Our write end stays open until ssh has opened the path. Without any writer, we would read the end at once.
         return LogPipe(f"/proc/{os.getpid()}/fd/{write_end}", read_end, write_end)
 
     def _open_fifo(self) -> LogPipe:
@@ -79,7 +79,7 @@ class LogPipes:
         return LogPipe(path, read_end, write_end)
 
     def close(self) -> None:
-        """Remove the FIFOs' directory."""
+        """Remove the directory of the FIFOs."""
         if self._directory is not None:
             with contextlib.suppress(OSError):
                 shutil.rmtree(self._directory)

@@ -1,4 +1,4 @@
-"""Reading a child's pipes: our ends do not block, and nothing waits for the end of a pipe."""
+"""Opens and reads the pipes of a child. Our ends do not block."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ import termios
 __all__ = ["CHUNK", "DEFAULT_SIZE", "available", "enlarge", "open_pipe", "read", "readable_bytes"]
 
 CHUNK = 256 * 1024
-"""Bytes that are read at once, at most."""
+"""The most bytes that are read at once."""
 DEFAULT_SIZE = 64 * 1024
-"""Bytes that a new pipe holds (pipe(7))."""
+"""The capacity of a new pipe in bytes (pipe(7))."""
 _LARGE_SIZE = 1024 * 1024
 
 
 def open_pipe(ours: list[int], theirs: list[int], *, reading: bool = True) -> tuple[int, int]:
-    """Return our end, which does not block, and the child's; append each to its list. `reading`: we read.
+    """Open a pipe; return our end, which does not block, and the child's. Append each to its list.
+
+    `reading`: whether our end is the one to read from.
 
     Raises:
-        OSError: out of descriptors.
+        OSError: there are no descriptors left.
 
     """
     read_end, write_end = os.pipe()
@@ -33,7 +35,7 @@ def open_pipe(ours: list[int], theirs: list[int], *, reading: bool = True) -> tu
 
 
 def read(descriptor: int, count: int) -> bytes | None:
-    """Read what is there, at most `count` bytes: None if there is nothing yet, empty at the end."""
+    """Read at most `count` bytes. Return None if the pipe is empty now, and no bytes at its end."""
     try:
         return os.read(descriptor, count)
     except BlockingIOError:
@@ -41,25 +43,25 @@ def read(descriptor: int, count: int) -> bytes | None:
 
 
 def readable_bytes(descriptor: int) -> int:
-    """Return how many bytes the pipe holds now (FIONREAD, pipe(7))."""
+    """Return how many bytes are in the pipe now (FIONREAD, pipe(7))."""
     count = array.array("i", [0])
     fcntl.ioctl(descriptor, termios.FIONREAD, count)
     return count[0]
 
 
 def available(descriptor: int) -> list[bytes]:
-    """Read what the pipe holds now, and nothing that is written meanwhile."""
-    left, chunks = readable_bytes(descriptor), []
-    while left > 0:
-        data = read(descriptor, min(left, CHUNK))
+    """Read the bytes that are in the pipe now, and none that are written meanwhile."""
+    remaining, chunks = readable_bytes(descriptor), []
+    while remaining > 0:
+        data = read(descriptor, min(remaining, CHUNK))
         if not data:
             break
         chunks.append(data)
-        left -= len(data)
+        remaining -= len(data)
     return chunks
 
 
 def enlarge(descriptor: int) -> None:
-    """Let the pipe hold 1 MiB (Linux): fewer turns of the loop for a child that writes a lot."""
+    """Enlarge the pipe to 1 MiB (Linux), so that a child that writes a lot needs fewer turns of the loop."""
     with contextlib.suppress(OSError, AttributeError):
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _LARGE_SIZE)

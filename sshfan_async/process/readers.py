@@ -1,8 +1,8 @@
-"""The pipes of a run's children, watched through one epoll that the event loop watches in turn.
+"""Watches the pipes of a run's children. On Linux, through one epoll(7) that the event loop watches.
 
-Three pipes a host make thousands of them. Through the loop itself each costs 450 bytes and a handle; and the loop
-takes all that are ready in one turn, however long that turn becomes. Here each costs its entry in a dict, and a turn
-ends after a bounded number. epoll(7) is Linux's; elsewhere the loop's own readers serve.
+A run has three pipes for each host, so thousands of them. If the loop watched them itself, each would need a handle
+and 450 bytes, and the loop would read all ready pipes in one turn, however long that takes. Here, a turn reads a
+limited number.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Readable", "Readers", "make_readers"]
+__all__ = ["Reader", "Readers", "make_readers"]
 
-_A_TURN = 32
-"""Pipes read in one turn of the loop; those left are found ready in the next."""
+_MOST_AT_ONCE = 32
+"""The most pipes that are read in one turn of the loop; the others follow in the next turns."""
 
 
-class Readable(Protocol):
-    """Who reads a descriptor."""
+class Reader(Protocol):
+    """An object that reads descriptors when they are readable."""
 
     def read_ready(self, descriptor: int) -> None:
-        """`descriptor` can be read."""
+        """Read `descriptor`, which is readable."""
         ...
 
 
 class Readers:
-    """Tells when a descriptor can be read, through the event loop's own readers."""
+    """Calls a reader when its descriptor is readable. This one uses the event loop's own readers."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
-    def add(self, descriptor: int, reader: Readable) -> None:
-        """Tell `reader` in every turn in which `descriptor` can be read."""
+    def add(self, descriptor: int, reader: Reader) -> None:
+        """Call `reader.read_ready` in every turn of the loop in which `descriptor` is readable."""
         self._loop.add_reader(descriptor, reader.read_ready, descriptor)
 
     def remove(self, descriptor: int) -> None:
-        """Tell no more; harmless where nobody asked to be told. Due before the descriptor is closed."""
+        """Stop watching `descriptor`, if it is watched. Call this before you close it."""
         self._loop.remove_reader(descriptor)
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Free the resources."""
 
 
 if sys.platform == "linux":
@@ -51,11 +51,11 @@ if sys.platform == "linux":
     class _EpollReaders(Readers):
         def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
             super().__init__(loop)
-            self._readers: dict[int, Readable] = {}
+            self._readers: dict[int, Reader] = {}
             self._epoll = select.epoll()
             loop.add_reader(self._epoll.fileno(), self._ready)
 
-        def add(self, descriptor: int, reader: Readable) -> None:
+        def add(self, descriptor: int, reader: Reader) -> None:
             if descriptor not in self._readers:
                 self._epoll.register(descriptor, select.EPOLLIN)
             self._readers[descriptor] = reader
@@ -69,17 +69,17 @@ if sys.platform == "linux":
             self._epoll.close()
 
         def _ready(self) -> None:
-            for descriptor, _ in self._epoll.poll(0, _A_TURN):
+            for descriptor, _ in self._epoll.poll(0, _MOST_AT_ONCE):
                 reader = self._readers.get(descriptor)
                 if reader is not None:
                     reader.read_ready(descriptor)
 
 
 def make_readers(loop: asyncio.AbstractEventLoop) -> Readers:
-    """Return the best that this platform has; `loop` is the running one.
+    """Return the best readers for this platform. `loop`: the running event loop.
 
     Raises:
-        OSError: out of descriptors.
+        OSError: there are no descriptors left.
 
     """
     return _EpollReaders(loop) if sys.platform == "linux" else Readers(loop)

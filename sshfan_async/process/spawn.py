@@ -1,7 +1,4 @@
-"""Starting a program with asyncio, without losing the child if the starting task is cancelled.
-
-All programs that a run or a fleet needs are started here, with `asyncio.create_subprocess_exec`.
-"""
+"""Starts a program with asyncio, without losing the child if the task is cancelled meanwhile."""
 
 from __future__ import annotations
 
@@ -38,17 +35,17 @@ def check_exit_codes() -> None:
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         raise ExitCodesLost(
             "SIGCHLD is ignored in this process, so no exit code reaches it: "
-            "signal.signal(signal.SIGCHLD, signal.SIG_DFL)"
+            "call signal.signal(signal.SIGCHLD, signal.SIG_DFL) first"
         )
 
 
 class Spawning:
     """A program that asyncio is starting. The child process exists; `process()` lets asyncio watch it.
 
-    If every task is cancelled at once, as `asyncio.run` does at its end, asyncio kills a child that is being started
+    If all tasks are cancelled at once, as at the end of `asyncio.run`, asyncio kills a child that is being started,
     and waits for it. It waits for ever if its own task for the child's pipes was cancelled before its first step
-    (base_subprocess.py: _connect_pipes, _wait). So a cancellation here hands the rest to a task of its own. Such a
-    task for each start would cost two turns of the loop a child.
+    (base_subprocess.py: _connect_pipes, _wait). So after a cancellation, a new task finishes the start. A task for
+    every start would cost two turns of the loop for each child.
     """
 
     __slots__ = ("_coroutine", "_waits_for")
@@ -71,21 +68,21 @@ class Spawning:
     async def process(self) -> asyncio.subprocess.Process:
         """Return asyncio's object for the child. A cancellation kills the child and reaps it."""
         try:
-            return await self._driven()
+            return await self._continued()
         except asyncio.CancelledError:
-            rest = asyncio.ensure_future(self._coroutine)
-            await wait_for_end(rest, seconds=_PATIENCE)
-            if rest.done() and not rest.cancelled() and rest.exception() is None:
-                process = rest.result()
+            start = asyncio.ensure_future(self._coroutine)
+            await wait_for_end(start, seconds=_PATIENCE)
+            if start.done() and not start.cancelled() and start.exception() is None:
+                process = start.result()
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await wait_for_end(asyncio.ensure_future(process.wait()))
-            rest.cancel()
+            start.cancel()
             raise
 
     @types.coroutine
-    def _driven(self) -> Generator[Any, None, asyncio.subprocess.Process]:
-        """Await the rest of the coroutine, but leave it where it is when the task is cancelled."""
+    def _continued(self) -> Generator[Any, None, asyncio.subprocess.Process]:
+        """Run the coroutine to its end. A cancellation is not thrown into it, so that a task can continue it."""
         try:
             while True:
                 yield self._waits_for

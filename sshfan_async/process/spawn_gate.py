@@ -24,14 +24,15 @@ _gates: RunVar[SpawnGate] = RunVar("sshfan_async.spawn_gate")
 
 
 class SpawnGate:
-    """The gate of one event loop, made by `spawn_gate`.
+    """The gate of one event loop; get it from `spawn_gate`.
 
-    `async with` it to start one child; do not await inside.
+    Start one child inside `async with`, and do not await there.
     """
 
     def __init__(self) -> None:
         self.alone = asyncio.Lock()
-        """Held for the turn in which a child is started, and during a pause. Hold it to start a child and wait."""
+        """Locked in the turn in which a child is started, and during a pause. To start a child and wait for it, hold
+        this lock yourself."""
         self._waiting = 0
         self._began = self._worked = 0.0
 
@@ -52,7 +53,7 @@ class SpawnGate:
             loop.call_soon(self.alone.release)
 
     async def cleared(self) -> None:
-        """Wait until all that are waiting now have had their turn."""
+        """Wait until all tasks that are waiting now have had their turn."""
         if self._waiting > 0:
             async with self.alone:
                 pass

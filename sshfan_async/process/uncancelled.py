@@ -1,4 +1,4 @@
-"""Waiting for work that must not be left half done, even if the waiting task is cancelled.
+"""Waits for work that must be finished, even if the waiting task is cancelled.
 
 A shield alone does not stop a native `task.cancel()`. Without a shield, a cancelled anyio scope cancels the waiting
 task again in each turn of the loop.
@@ -39,16 +39,17 @@ async def complete(work: Awaitable[T], *, on_cancel: Callable[[], object] | None
 async def wait_for_end(
     task: asyncio.Future[Any], *, seconds: float | None = None, on_cancel: Callable[[], object] | None = None
 ) -> asyncio.CancelledError | None:
-    """Wait until `task` is done, or for `seconds`; None: for as long as it takes.
+    """Wait until `task` is done, but at most `seconds` if that is not None.
 
-    Each cancellation of the caller calls `on_cancel`. The last one is returned, not raised.
+    If the caller is cancelled meanwhile, `on_cancel` is called each time. The last cancellation is returned, not
+    raised.
     """
     give_up = math.inf if seconds is None else time.monotonic() + seconds
     cancelled: asyncio.CancelledError | None = None
-    while not task.done() and (left := give_up - time.monotonic()) > 0:
+    while not task.done() and (remaining := give_up - time.monotonic()) > 0:
         try:
             with anyio.CancelScope(shield=cancelled is not None):
-                await asyncio.wait([task], timeout=None if left == math.inf else left)
+                await asyncio.wait([task], timeout=None if remaining == math.inf else remaining)
         except asyncio.CancelledError as error:
             cancelled = error
             if on_cancel is not None:

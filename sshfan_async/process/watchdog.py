@@ -1,15 +1,10 @@
-"""The remote side of `on_stop`: a command, wrapped so that all it starts can be ended on our word.
+"""The remote side of `on_stop`: wraps a command so that it, and all that it starts, can be killed on request.
 
-What the host's login shell gets is one `exec /bin/sh -c LAUNCH …`, in characters that bash, dash, zsh, csh and fish
-read alike. LAUNCH starts a watchdog beside the session (setsid(1)) and then becomes the command: `$SHELL -c COMMAND`
-in the very process that sshd made, so that exit code and death by signal are the command's own. The watchdog reads
-the session's standard input, through which our word comes, and ends with it. The command's own standard input is
-/dev/null, or a FIFO into which the watchdog passes the bytes that were given.
-
-While the command leaves more of those unread than pipes hold, our word cannot come through. All that a watchdog then
-sees of us is whether the connection stands: it writes a line each second, and ends a command whose input was cut off.
-
-Both tell us what they do, in lines on standard error that begin with the run's secret; `Reports` takes those out.
+The host's login shell gets one line, `exec /bin/sh -c LAUNCH …`, quoted so that bash, dash, zsh, csh and fish read
+it alike. LAUNCH starts a watchdog (WATCH) in a session of its own, then execs the command in the process that sshd
+started, so that exit code and signal are the command's own. The watchdog reads the session's standard input, which
+carries the command's input and then the kill request. The command's own input is /dev/null, or a FIFO from the
+watchdog. Both scripts report on standard error, in lines that begin with the run's secret; `Reports` removes them.
 """
 
 from __future__ import annotations
@@ -24,11 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["Reports", "kill_message", "new_secret", "wrap"]
 
 # $1 secret, $2 mode, $3 grace in tenths of a second, $4 bytes of standard input or -, $5 WATCH, $6 … the command's
-# lines. A shell begins with IFS as space, tab and newline (POSIX, Shell Command Language, 2.5.3), and "$*" joins with
-# the first character of IFS: a newline costs no fork this way, as printf's would.
-# OpenSSH made us the leader of a session, and so of a process group; other servers may not have.
-# The FIFO is opened before the report is written: nobody may read that any more, and the watchdog waits for a reader.
-# Names begin with _, for what the environment has would change with the variable. The shell gets $0 as from sshd.
+# lines. "$*" joins them with the first character of IFS, a newline: a shell starts with IFS as space, tab and newline
+# (POSIX, Shell Command Language, 2.5.3). Printing a newline would cost a fork.
+# Under OpenSSH this process leads a process group; under other servers it may not.
+# The FIFO is opened before the report is written: writing can fail, and the watchdog waits for the FIFO's reader.
+# Names begin with _: assigning to a name from the environment would change the command's environment. The command's
+# shell gets the same $0 as from sshd.
 _LAUNCH = r"""
 _w=unwatched;
 _s=;
@@ -62,7 +58,7 @@ exec $_s "$_h" -c "$_c"
 """
 
 # $1 secret, $2 mode, $3 grace in tenths of a second, $4 bytes of standard input or -, $5 session, $6 directory.
-# /proc/N/stat has ") STATE PARENT GROUP SESSION " (proc(5)); grep, for a shell reads byte by byte.
+# /proc/N/stat contains ") STATE PARENT GROUP SESSION " (proc(5)). It is read with grep: a shell reads byte by byte.
 _WATCH = r"""
 trap "" HUP INT TERM PIPE;
 t=$1;
@@ -121,20 +117,20 @@ while read -r l; do [ "$l" = "$t:kill" ] && k=1 && break; done;
 
 
 def new_secret() -> str:
-    """Return what tells one run's lines from all that a command may write."""
+    """Return a random text that marks the report lines of one run; no command can guess it."""
     return f"sshfan-{secrets.token_hex(8)}"
 
 
 def kill_message(secret: str) -> bytes:
-    """Return the word on which the watchdog ends the command."""
+    """Return the kill request, on which the watchdog kills the command."""
     return f"{secret}:kill\n".encode("ascii")
 
 
 def wrap(command: str, *, secret: str, on_stop: OnStop, grace: float, stdin_size: int | None) -> str:
-    """Return what the login shell gets in place of `command`.
+    """Return the wrapped `command`, as a line for the host's login shell.
 
-    `grace`: seconds between TERM and KILL. `stdin_size`: the bytes that follow on the session's standard input, None
-    where the command gets none.
+    `grace`: seconds between TERM and KILL. `stdin_size`: the number of bytes of the command's standard input, which
+    follow on the session's; None if the command gets none.
     """
     size = "-" if stdin_size is None else str(stdin_size)
     arguments = (secret, on_stop.value, str(round(grace * 10)), size, _one_line(_WATCH), *command.split("\n"))
@@ -142,69 +138,69 @@ def wrap(command: str, *, secret: str, on_stop: OnStop, grace: float, stdin_size
 
 
 def _one_line(script: str) -> str:
-    """Return `script` on one line: csh takes no newline inside quotes."""
+    """Return `script` as one line: csh does not accept a newline inside quotes."""
     return " ".join(line.strip() for line in script.strip().splitlines())
 
 
-# What single quotes do not keep in every login shell (', in fish \, in csh !) stands outside them, behind a \.
+# These are special inside single quotes: ' in all shells, \ in fish, ! in csh. They are put outside, after a \.
 _UNSAFE = {ord(character): f"'\\{character}'" for character in "'\\!"}
 
 
 def _quoted(text: str) -> str:
-    """Return `text`, which has no newline, as one word that all shells read alike."""
+    """Return `text`, which has no newline, as one quoted word that all shells read alike."""
     return f"'{text.translate(_UNSAFE)}'"
 
 
-_WORDS = ("watched", "unwatched", "there", "ended", "left")
+_STATES = ("watched", "unwatched", "there", "ended", "left")
 
 
 class Reports:
-    """Takes the launcher's and the watchdog's lines out of a command's standard error."""
+    """Removes the report lines of both scripts from a command's standard error, and keeps what they report."""
 
-    __slots__ = ("_held", "_lines", "_pattern", "ended", "left", "secret", "watched")
+    __slots__ = ("_lines", "_partial", "_pattern", "ended", "left", "secret", "watched")
 
     def __init__(self, secret: str) -> None:
         self.secret = secret
-        self._lines = [f"{secret}:{word}\n".encode("ascii") for word in _WORDS]
-        self._pattern = re.compile(rb"%b:(%b)\n" % (secret.encode("ascii"), "|".join(_WORDS).encode("ascii")))
-        self._held = b""
+        self._lines = [f"{secret}:{state}\n".encode("ascii") for state in _STATES]
+        self._pattern = re.compile(rb"%b:(%b)\n" % (secret.encode("ascii"), "|".join(_STATES).encode("ascii")))
+        self._partial = b""
         self.watched: bool | None = None
-        """Whether a watchdog stands beside the command; None until the launcher tells, if it ever does."""
+        """Whether a watchdog runs beside the command; None if the launcher has not reported."""
         self.ended = False
-        """The watchdog ended the command and all that it saw of what the command had started."""
+        """Whether the watchdog has killed the command, and all that it found of the command's other processes."""
         self.left = False
-        """The watchdog could not end all of it."""
+        """Whether the watchdog could not kill all of them."""
 
     def feed(self, data: bytes) -> bytes:
-        """Return the command's own part of `data`; what may begin a report is held until the rest comes."""
-        if self._held:
-            data, self._held = self._held + data, b""
+        """Return the command's part of `data`. A possible start of a report line is kept for the next call."""
+        if self._partial:
+            data, self._partial = self._partial + data, b""
         own = []
         start = 0
         for found in self._pattern.finditer(data):
             own.append(data[start : found.start()])
             self._note(found[1])
             start = found.end()
-        end = self._begun(data, start)
-        self._held = data[end:]
+        end = self._partial_start(data, start)
+        self._partial = data[end:]
         own.append(data[start:end])
         return b"".join(own)
 
     def flush(self) -> bytes:
-        """Return what was held: standard error has ended."""
-        held, self._held = self._held, b""
-        return held
+        """Return the kept bytes. Call this when standard error has ended."""
+        partial, self._partial = self._partial, b""
+        return partial
 
-    def _note(self, word: bytes) -> None:
-        if word in (b"watched", b"unwatched"):
-            self.watched = word == b"watched"
-        elif word == b"ended":
+    def _note(self, state: bytes) -> None:
+        if state in (b"watched", b"unwatched"):
+            self.watched = state == b"watched"
+        elif state == b"ended":
             self.ended = True
-        elif word == b"left":
+        elif state == b"left":
             self.left = True
 
-    def _begun(self, data: bytes, start: int) -> int:
-        """Return where at the end of `data`, from `start` on, a report begins; its length where none does."""
+    def _partial_start(self, data: bytes, start: int) -> int:
+        """Return the offset, at least `start`, of an incomplete report at the end of `data`; else its length."""
         at = max(start, len(data) - max(map(len, self._lines)))
         while (at := data.find(self._lines[0][:1], at)) >= 0:
             if any(line.startswith(data[at:]) for line in self._lines):

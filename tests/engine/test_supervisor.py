@@ -256,7 +256,7 @@ def test_ignored_exit_codes_are_local_and_nothing_is_sent(
     assert [(outcome.status, outcome.sent) for outcome in report] == [(Status.LOCAL, False)] * 2
     assert {outcome.reason for outcome in report} == {
         "SIGCHLD is ignored in this process, so no exit code reaches it: "
-        "signal.signal(signal.SIGCHLD, signal.SIG_DFL)"
+        "call signal.signal(signal.SIGCHLD, signal.SIG_DFL) first"
     }
     assert not (tmp_path / "started").exists()
 

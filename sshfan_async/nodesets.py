@@ -1,6 +1,6 @@
 """Expands node sets and groups, as pdsh and clush write them, into `Target`s with ClusterShell.
 
-ClusterShell is imported only when a name needs it: the import takes 35 ms, and plain host names do not need it.
+ClusterShell is imported only for names that need it, because the import takes 35 ms. Plain host names do not.
 """
 
 from __future__ import annotations

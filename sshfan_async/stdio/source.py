@@ -112,9 +112,9 @@ async def open_source(value: Input) -> Source:
 
 
 def _is_plain_file(stream: BinaryIO) -> bool:
-    """Whether the file behind `stream` can be read at an offset in its place.
+    """Whether the file behind `stream` can be read instead of `stream`.
 
-    Not for a GzipFile, whose file holds other bytes, nor for a file in procfs, which reports no size.
+    This is not so for a GzipFile, whose file has other bytes, and for a file in procfs, which reports no size.
     """
     raw = getattr(stream, "raw", getattr(stream, "file", stream))
     raw = getattr(raw, "raw", raw)

@@ -123,7 +123,7 @@ class Spool:
             self._writeback.shutdown(wait=False)
 
     def _start_writeback(self, written: int) -> None:
-        """Write back what precedes the offset `written`, in another thread: a slow disk must not block this one."""
+        """Write back the data before offset `written`, in another thread: a slow disk must not block this one."""
         self._written = max(self._written, written)
         if self._written - self._written_back >= _WINDOW and not self._writing_back and not self._closed:
             if self._writeback is None:

@@ -38,6 +38,9 @@ for _signal in (signal.SIGHUP, signal.SIGINT):
     if signal.getsignal(_signal) is signal.SIG_IGN:
         signal.signal(_signal, lambda *_: None)
 
+# In the programs that the tests start, a deprecation is an error too.
+os.environ["PYTHONWARNINGS"] = "error::DeprecationWarning"
+
 
 @pytest.fixture(autouse=True)
 def no_child_is_left() -> Iterator[None]:

@@ -110,9 +110,9 @@ def test_nodes_expands_in_the_order_written(text: str, expanded: list[str]) -> N
         (" \n", "names no host"),
         ("web1!web1", "'web1!web1' names no host"),
         ("@empty", "'@empty' names no host"),
-        ("web1,,web2", "lacks a name"),
-        ("web1,", "lacks a name"),
-        ("!web1", "lacks a name"),
+        ("web1,,web2", "is missing a name"),
+        ("web1,", "is missing a name"),
+        ("!web1", "is missing a name"),
         ("*", "'*' would match every host"),
         ("web[1-2],ops@*", "'ops@*' would match every host"),
         ("web1,nope*", "'nope*' matches no host"),
@@ -129,25 +129,25 @@ def test_nodes_expands_in_the_order_written(text: str, expanded: list[str]) -> N
         ),
         ("@silent:nope", "'@silent:nope' is an unknown group"),
         ("@broken:nope", "'@broken:nope' cannot be looked up"),
-        ("@nope:web", "'@nope:web' is of no group source"),
+        ("@nope:web", "'@nope:web' has an unknown group source"),
         ("@nope:*", "'@nope:*' cannot be expanded"),
         ("@odd:loop", "'@odd:loop' cannot be expanded"),
-        ("@@cluster", "'@@cluster' is no group"),
-        ("@", "'@' is no group"),
-        ("@w*", "'@w*' is no group"),
-        ("@-x", "'@-x' is no group"),
-        ("web[1-3", "'web[1-3' is no node set"),
-        ("web1]", "'web1]' is no node set"),
-        ("web[[1-3]]", "'web[[1-3]]' is no node set"),
+        ("@@cluster", "'@@cluster' is not a group"),
+        ("@", "'@' is not a group"),
+        ("@w*", "'@w*' is not a group"),
+        ("@-x", "'@-x' is not a group"),
+        ("web[1-3", "'web[1-3' is not a node set"),
+        ("web1]", "'web1]' is not a node set"),
+        ("web[[1-3]]", "'web[[1-3]]' is not a node set"),
         ("web[]", "the range ''"),
         ("web[a-b]", "the range 'a-b'"),
         ("web[-1-3]", "the range '-1-3'"),
         ("web[3-1]", "ClusterShell says"),
         ("web[1-3/0]", "ClusterShell says"),
         ("web[1-2][3-4]", "ClusterShell says"),
-        ("web٣[1-2]", "is no node set"),
+        ("web٣[1-2]", "is not a node set"),
         ("-o[1-2]", "'-o1' starts with '-'"),
-        ("web1 web[2-3]", "holds ' '"),
+        ("web1 web[2-3]", "contains ' '"),
         ("web[1-2]:0", "port 0"),
         ("ops:s3cret@web[1-2]", "user 'ops' is followed by ':'"),
     ],
@@ -161,7 +161,7 @@ def test_nodes_refuses_and_names_the_value(text: str, message: str) -> None:
 
 @pytest.mark.parametrize("text", [None, 7, b"web1", ["web1"]])
 def test_nodes_takes_only_text(text: Any) -> None:
-    with pytest.raises(InvalidTarget, match="is no text"):
+    with pytest.raises(InvalidTarget, match="is not text"):
         nodes(text)
 
 
@@ -198,7 +198,7 @@ def test_nodes_refuses_ranges_that_clustershell_would_widen(text: str) -> None:
 
 @pytest.mark.parametrize("group", ["x;>marker", "$(>marker)", "`>marker`", "x\n>marker", "x >marker"])
 def test_a_group_name_never_reaches_a_shell_as_code(group: str, groups: Path) -> None:
-    with pytest.raises(InvalidTarget, match="is no group"):
+    with pytest.raises(InvalidTarget, match="is not a group"):
         nodes(f"@shell:{group}")
     assert not (groups / "marker").exists()
 

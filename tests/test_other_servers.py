@@ -76,7 +76,7 @@ async def foreign(fleet: SshdFleet, tmp_path: Path) -> AsyncIterator[str]:
 
 FOREIGN = {
     "signal": Truth(Status.SIGNALLED, True, reason="signal"),
-    "no status": Truth(Status.LOST, True, phase=Phase.RUN, reason="before an exit status came"),
+    "no status": Truth(Status.LOST, True, phase=Phase.RUN, reason="no exit status arrived"),
     "cut": Truth(Status.LOST, True, phase=Phase.RUN, reason="lost after the command was sent"),
     "status 7": Truth(Status.FAILED, True, 7, more={"stdout": b"out\n", "stderr": b"err\n"}),
 }

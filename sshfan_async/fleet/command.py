@@ -307,10 +307,10 @@ class HostCommand:
     def _verdict(self) -> Verdict:
         """Return the verdict on a command that we did not stop."""
         if self._signal is not None:
-            reason = f"the remote command was ended by signal {self._signal}"
+            reason = f"the remote command was killed by signal {self._signal}"
             return Verdict(status=Status.SIGNALLED, sent=True, phase=Phase.RUN, reason=reason)
         if self._exit_code is None:
-            reason = self._refusal or "the host closed the channel and gave no exit status"
+            reason = self._refusal or "the host closed the channel and sent no exit status"
             return Verdict(status=Status.LOST, sent=True, phase=Phase.RUN, reason=reason)
         return with_wrapper_note(exited(self._exit_code, Phase.RUN), self._reports)
 

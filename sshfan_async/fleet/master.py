@@ -181,6 +181,6 @@ class Master:
         child = self._child
         assert child.returncode is not None
         if child.returncode < 0:
-            return f"the ssh master was ended here by signal {-child.returncode}"
+            return f"the ssh master was killed on this machine by signal {-child.returncode}"
         lines = [line for line in child.preamble.splitlines() if line.strip()]
         return words(lines[-1]) if lines else self.ssh_log.end(child.returncode).reason

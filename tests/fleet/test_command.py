@@ -92,7 +92,7 @@ async def test_refused_signal_is_told_and_the_next_command_is_wrapped(stock_flee
         link.takes_signals = True  # as a wrong guess would have it
         (outcome,) = await fleet.run("echo $$; exec sleep 60", timeout=0.3)
         assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "left")
-        assert "the host refuses to signal it, and it was left running" in outcome.reason
+        assert "the host refused to signal it, and it was left running" in outcome.reason
         os.kill(remote_pid(outcome), signal.SIGKILL)
         (outcome,) = await fleet.run("echo $$; exec sleep 60", timeout=0.3)
         assert outcome.remote == "ended"

@@ -67,7 +67,7 @@ async def test_death_of_the_master_loses_what_runs_and_the_next_command_connects
         os.kill(master(), signal.SIGKILL)
         (outcome,) = await running
         assert (outcome.status, outcome.sent, outcome.stdout) == (Status.LOST, True, b"begun\n")
-        assert "the ssh master was ended here by signal 9" in outcome.reason
+        assert "the ssh master was killed on this machine by signal 9" in outcome.reason
         assert fleet.status.outcomes[0].status is Status.DROPPED
         assert (await fleet.run("true")).ok
         assert fleet.status.ok

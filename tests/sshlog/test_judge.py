@@ -35,7 +35,10 @@ def test_corpus_row_ends_as_it_truly_did(row: dict[str, Any]) -> None:
         ("proxyjump-refused", "jump host closed: connect to host 127.0.0.1 port 47012: Connection refused"),
         ("proxyjump-auth-denied", "jump host jumpbadkey: corpus@127.0.0.1: Permission denied (publickey)."),
         ("proxycommand-fails", "ProxyCommand /bin/sh: proxy command gave up"),
-        ("local-sigterm-during-run", "ssh was ended here by signal 15 (SIGTERM) after the command was sent"),
+        (
+            "local-sigterm-during-run",
+            "ssh was killed on this machine by signal 15 (SIGTERM) after the command was sent",
+        ),
         ("exit-3", "the command exited with 3"),
     ],
 )

@@ -111,7 +111,7 @@ def _call(function: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
     """Await `function` in an event loop in a new thread. Ctrl-C cancels it, and is raised when that is done."""
     from concurrent.futures import CancelledError
 
-    from sshfan_async.engine.loops import LoopThread
+    from sshfan_async.process.loops import LoopThread
 
     interrupted = False
     answer: Future[Report] | None = None

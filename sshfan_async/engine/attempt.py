@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from sshfan_async.engine.ended import (
     with_wrapper_note,
     without_diagnostics,
 )
+from sshfan_async.engine.timeouts import Timeouts
 from sshfan_async.outcome import Phases, Status
 from sshfan_async.process.argv import target_argv
 from sshfan_async.process.child import Child
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sshfan_async.engine.context import RunContext
     from sshfan_async.engine.ended import Cause
     from sshfan_async.event import Stream
-    from sshfan_async.outcome import Clock, Phase
+    from sshfan_async.outcome import Phase
     from sshfan_async.process.child import Listener
     from sshfan_async.sshlog.verdict import Verdict
     from sshfan_async.targets import Target
@@ -44,16 +44,13 @@ class Attempt:
     """
 
     __slots__ = (
-        "_armed_for",
         "_cause",
         "_child",
-        "_clock",
         "_context",
         "_enqueued_at",
         "_is_ending",
         "_listener",
-        "_paused_for",
-        "_timer",
+        "_timeouts",
         "_waiter",
         "ssh_log",
     )
@@ -64,14 +61,11 @@ class Attempt:
         self._context = context
         self._enqueued_at = enqueued_at
         self._listener = listener
-        self._paused_for = 0.0
-        self._armed_for: float | None = None
         self._is_ending = False
         self._cause: Cause | None = None
-        self._clock: Clock = "deadline"
-        self._timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Task[object] | None = None
         self._child: Child
+        self._timeouts: Timeouts
 
     async def run(self, target: Target) -> Ended | None:
         """Launch ssh for `target`, wait for its exit, and return how it ended.
@@ -91,7 +85,9 @@ class Attempt:
             verdict = spawn_failed(error, self._context.run.ssh)
             return Ended(verdict=verdict, phases=Phases(queued=time.monotonic() - self._enqueued_at))
         child, flow = self._child, self._context.flow
-        self._arm()
+        self._timeouts = Timeouts(self._context.run.clocks, flow, child.launched_at, self._interrupt)
+        if self._cause is None:
+            self._timeouts.arm(self._sent_at())
         if flow.followed:
             flow.add(self)
         self._waiter = asyncio.current_task()
@@ -105,8 +101,7 @@ class Attempt:
                 self._waiter.uncancel()
         finally:
             self._waiter = None
-            if self._timer is not None:
-                self._timer.cancel()
+            self._timeouts.cancel()
         if flow.followed:
             # From here on, output goes only to the outcome: the consumer may be far behind, or gone.
             flow.remove(self)
@@ -130,20 +125,16 @@ class Attempt:
     def pause(self) -> None:
         """Stop reading output, and stop all clocks except `connect_timeout`."""
         self._child.pause()
-        self._arm()
+        self._timeouts.arm(self._sent_at())
 
     def resume(self, paused_since: float) -> None:
         """Read output again, and restart the clocks."""
-        sent_at = self.ssh_log.sent_at
-        if sent_at is not None:
-            self._paused_for += time.monotonic() - max(paused_since, sent_at)
         self._child.resume()
-        self._arm()
+        self._timeouts.resumed(paused_since, self._sent_at())
 
     def progressed(self, ssh_log: SshLog) -> None:
         """React to new lines in ssh's log: when the command was sent, arm the next clock."""
-        if self._sent_at() != self._armed_for:
-            self._arm()
+        self._timeouts.sent(self._sent_at())
         self._listener.progressed(ssh_log)
 
     @property
@@ -174,36 +165,9 @@ class Attempt:
             listener=self,
         )
 
-    # clocks
-
-    def _arm(self) -> None:
-        """Arm `connect_timeout` until the command is sent, then `timeout`; the deadline instead if it comes first."""
-        if self._cause is not None:
-            return
-        clocks, flow = self._context.run.clocks, self._context.flow
-        sent_at = self._armed_for = self._sent_at()
-        if sent_at is None:
-            self._clock, at = "connect_timeout", _after(self._child.launched_at, clocks.connect_timeout)
-        else:
-            self._clock, at = "timeout", _after(sent_at + self._paused_for, clocks.timeout)
-        if flow.deadline <= at:
-            self._clock, at = "deadline", flow.deadline
-        if flow.paused_since is not None and self._clock != "connect_timeout":
-            at = math.inf
-        if self._timer is not None:
-            if self._timer.when() == at:
-                return
-            self._timer.cancel()
-            self._timer = None
-        if at < math.inf:
-            self._timer = asyncio.get_running_loop().call_at(at, self._expire)
-
     def _sent_at(self) -> float | None:
         """Return when the command was sent, in monotonic seconds; the launch, if the program writes no ssh log."""
         return self._child.launched_at if self.ssh_log.silent else self.ssh_log.sent_at
-
-    def _expire(self) -> None:
-        self._interrupt(self._clock)
 
     def _interrupt(self, cause: Cause) -> None:
         if self._cause is None:
@@ -243,7 +207,3 @@ class Attempt:
         if verdict.status is not Status.LOST:
             return ended
         return replace(ended, stderr=without_diagnostics(ended.stderr, verdict))
-
-
-def _after(since: float, seconds: float | None) -> float:
-    return math.inf if seconds is None else since + seconds

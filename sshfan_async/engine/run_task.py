@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 
-from sshfan_async.engine.loops import LoopThread, is_standard
 from sshfan_async.engine.supervisor import Supervisor
+from sshfan_async.process.loops import LoopThread, is_standard
 from sshfan_async.process.uncancelled import wait_for_end
 
 if TYPE_CHECKING:

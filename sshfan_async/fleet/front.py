@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal, Unpack
 
 import anyio
 
-from sshfan_async.engine.loops import is_standard
 from sshfan_async.fleet.home import Home, cannot_be_stopped
 from sshfan_async.fleet.part import Part, RunOutcomes
 from sshfan_async.fleet.settings import checked_settings
+from sshfan_async.process.loops import is_standard
 from sshfan_async.process.uncancelled import complete
 from sshfan_async.settings import CommandOptions, Ssh
 

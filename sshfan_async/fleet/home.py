@@ -7,7 +7,7 @@ import os
 from concurrent.futures import wait
 from typing import TYPE_CHECKING
 
-from sshfan_async.engine.loops import LoopThread
+from sshfan_async.process.loops import LoopThread
 from sshfan_async.process.uncancelled import complete
 
 if TYPE_CHECKING:

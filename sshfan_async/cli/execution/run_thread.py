@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from sshfan_async.cli.execution.own_process import watch_children
 from sshfan_async.cli.execution.rollout import Rollout, Rules
-from sshfan_async.engine.loops import LoopThread
 from sshfan_async.engine.supervisor import Supervisor
 from sshfan_async.event import HostFinished, HostOutput, HostPhase
+from sshfan_async.process.loops import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

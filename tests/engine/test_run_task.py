@@ -89,18 +89,6 @@ def test_run_is_on_a_standard_loop_of_its_own_under_uvloop(
     wait_until(lambda: threads >= set(threading.enumerate()), "the thread to be gone")
 
 
-def test_thread_has_a_standard_loop_whatever_policy_is_in_force() -> None:
-    async def loop() -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()
-
-    async def inside_uvloop() -> asyncio.AbstractEventLoop:
-        with LoopThread("test") as thread:
-            return await asyncio.wrap_future(thread.start(loop))
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        assert isinstance(runner.run(inside_uvloop()), asyncio.SelectorEventLoop)
-
-
 def test_failure_of_the_engine_itself_is_raised(
     stand_in: Callable[..., Ssh], new_loop: NewLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,10 +3,8 @@ from __future__ import annotations
 import errno
 import os
 import pickle
-import resource
 import tempfile
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +14,7 @@ from hypothesis import strategies as st
 from sshfan_async.stdio.capture import Capture, Store
 from sshfan_async.stdio.spilled import Spilled
 from sshfan_async.stdio.spool import Spool
+from tests.support.full_disk import full_at_100_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,17 +141,6 @@ def test_large_output_in_memory_is_not_joined_until_it_is_read() -> None:
 
 
 # a disk that is full
-
-
-@contextmanager
-def full_at_100_bytes() -> Iterator[None]:
-    """No file of this process grows beyond 100 bytes: EFBIG, for Python ignores SIGXFSZ (setrlimit(2))."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @full_at_100_bytes()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import os
 import signal
@@ -27,7 +26,6 @@ from sshfan_async import (
     nodes,
     run,
 )
-from sshfan_async.settings import RunOptions, UnaddressedOptions
 from tests.support.processes import children, is_running, wait_until
 
 if TYPE_CHECKING:
@@ -285,13 +283,6 @@ def test_unknown_option_is_refused(name: str) -> None:
     options: Any = {name: 3}
     with pytest.raises(TypeError, match=rf"^run\(\) got an unexpected keyword argument '{name}'$"):
         run("web1", "true", **options)
-
-
-def test_options_are_those_of_fan_out() -> None:
-    parameters = inspect.signature(fan_out).parameters.values()
-    theirs = {each.name: each.annotation for each in parameters if each.kind is each.KEYWORD_ONLY}
-    assert {name: each.__forward_arg__ for name, each in RunOptions.__annotations__.items()} == theirs
-    assert {"user", *UnaddressedOptions.__optional_keys__} == set(theirs)
 
 
 # Ctrl-C

@@ -49,12 +49,6 @@ def hosts(count: int) -> list[str]:
     return [f"web{number:02}" for number in range(count)]
 
 
-@pytest.fixture(autouse=True)
-def no_lease_is_left() -> Iterator[None]:
-    yield
-    assert BUDGET._leased == 0
-
-
 # the fanout
 
 

@@ -11,10 +11,10 @@ from sshfan_async.engine.ended import (
     connection_lost,
     failed_here,
     input_unreadable,
-    never_started,
-    not_started,
+    not_run,
     refused_session,
     remote_state,
+    spawn_failed,
     stderr_tail,
     stopped,
     with_wrapper_note,
@@ -58,11 +58,11 @@ def reports(*words: str) -> Reports:
     ("verdict", "words"),
     [
         (
-            never_started(None),
+            not_run(None),
             (Status.NOT_RUN, False, Phase.QUEUED, "never started: the run was stopped before this host's turn"),
         ),
         (
-            never_started("deadline"),
+            not_run("deadline"),
             (Status.NOT_RUN, False, Phase.QUEUED, "never started: the run's deadline passed before this host's turn"),
         ),
         (
@@ -115,7 +115,7 @@ def test_stopped_names_the_clock_its_seconds_and_the_phase(
 
 
 def test_program_that_is_not_there_is_told_with_what_to_install() -> None:
-    verdict = not_started(FileNotFoundError(errno.ENOENT, "No such file or directory"), Ssh(program="no-such-ssh"))
+    verdict = spawn_failed(FileNotFoundError(errno.ENOENT, "No such file or directory"), Ssh(program="no-such-ssh"))
     assert (verdict.status, verdict.sent, verdict.phase) == (Status.LOCAL, False, Phase.QUEUED)
     assert verdict.reason.startswith(
         "cannot start 'no-such-ssh': no such program: install the OpenSSH client (Debian: openssh-client)"
@@ -136,14 +136,14 @@ def test_program_that_is_not_there_is_told_with_what_to_install() -> None:
     ids=lambda value: errno.errorcode[value] if value > 1 else "",
 )
 def test_program_that_cannot_be_started_is_transient_for_a_temporary_shortage(number: int, transient: bool) -> None:
-    verdict = not_started(OSError(number, "in the system's words"), Ssh(program="/bin/sh"))
+    verdict = spawn_failed(OSError(number, "in the system's words"), Ssh(program="/bin/sh"))
     assert verdict.reason == "cannot start '/bin/sh': in the system's words"
     assert verdict.status is Status.LOCAL
     assert verdict.transient is transient
 
 
 def test_lost_exit_codes_are_told_in_their_own_words() -> None:
-    verdict = not_started(ExitCodesLost("SIGCHLD is ignored"), Ssh())
+    verdict = spawn_failed(ExitCodesLost("SIGCHLD is ignored"), Ssh())
     assert (verdict.status, verdict.reason, verdict.transient) == (Status.LOCAL, "SIGCHLD is ignored", False)
 
 

@@ -13,7 +13,6 @@ import uvloop
 from sshfan_async.engine.run import Run
 from sshfan_async.engine.run_task import RunTask
 from sshfan_async.event import Event, HostFinished
-from sshfan_async.process.loops import LoopThread
 from sshfan_async.settings import Clocks, Limits, OnStop
 from sshfan_async.targets import targets
 from tests.support.processes import descriptors, until, wait_until

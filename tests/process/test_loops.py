@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from sshfan_async.engine.loops import LoopThread, is_standard, run_alone
+from sshfan_async.process.loops import LoopThread, is_standard, run_alone
 from tests.support.processes import wait_until
 
 if TYPE_CHECKING:

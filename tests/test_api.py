@@ -397,7 +397,7 @@ async def test_cancellation_of_every_task_of_the_loop_leaves_nothing(stand_in: C
                 await task
         assert asyncio.all_tasks() == others
         await until(lambda: children() == before)
-    assert descriptors().keys() == open_before.keys()
+    assert descriptors().keys() <= open_before.keys()
 
 
 # Ctrl-C

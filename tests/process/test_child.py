@@ -166,7 +166,7 @@ async def test_exit_code_is_right_when_killed_at_random_moments() -> None:
     open_before = descriptors()
     await kill_at_random_moments(200)
     assert children() == before
-    assert descriptors().keys() == open_before.keys()
+    assert descriptors().keys() <= open_before.keys()
 
 
 @pytest.mark.slow

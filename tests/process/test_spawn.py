@@ -122,7 +122,7 @@ async def test_cancellation_in_any_turn_of_the_loop_leaves_no_child(cancel: Call
         pytest.fail(f"no start was over after {MOST_TURNS} turns of the loop")
     assert cancelled > 0
     assert children() == before
-    assert descriptors().keys() == open_before.keys()
+    assert descriptors().keys() <= open_before.keys()
 
 
 async def test_cancellation_kills_what_the_child_has_started() -> None:

@@ -7,12 +7,14 @@ import gzip
 import io
 import os
 import tempfile
+import weakref
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 
 from sshfan_async import Fleet, Status, fan_out
 from sshfan_async.stdio.source import _File, open_source
+from sshfan_async.stdio.spool import Spool, open_spool
 from sshfan_async.stdio.stdin import check_input
 from tests.support.processes import descriptors, until
 
@@ -200,21 +202,28 @@ async def test_pipe_that_never_ends_does_not_outlast_the_deadline() -> None:
         os.close(writer)
 
 
-async def test_thread_that_copies_a_pipe_ends_with_the_run() -> None:
+async def test_thread_that_copies_a_pipe_ends_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Noted(Spool):
+        __slots__ = ("__weakref__",)
+
+    opened: list[weakref.ref[Spool]] = []
+
+    def noted() -> Spool:
+        unnoted = open_spool()
+        spool = Noted(os.dup(unnoted._descriptor))
+        opened.append(weakref.ref(spool))
+        return spool
+
+    monkeypatch.setattr("sshfan_async.stdio.source.open_spool", noted)
     reader, writer = os.pipe()
     try:
         with open(reader, "rb") as file:
-            before = descriptors().items()
-
-            def temporary_files() -> list[str]:
-                return [name for _, name in descriptors().items() - before if name.endswith("(deleted)")]
-
             opening = asyncio.create_task(open_source(file))
-            await until(temporary_files, "the temporary file is open")
+            await until(lambda: opened, "the temporary file is open")
             opening.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await opening
-            await until(lambda: not temporary_files(), "the temporary file is closed")
+            await until(lambda: opened[0]() is None, "the temporary file is closed")
     finally:
         os.close(writer)
 

@@ -125,7 +125,7 @@ def wait_until(condition: Callable[[], object], what: str = "") -> None:
     """Block until `condition` holds."""
     end = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < end, f"waited {PATIENCE:g} s in vain for {what or condition}"
+        assert time.monotonic() < end, f"waited {PATIENCE:g} s for {what or condition}"
         time.sleep(_STEP)
 
 
@@ -133,5 +133,5 @@ async def until(condition: Callable[[], object], what: str = "") -> None:
     """Wait until `condition` holds."""
     end = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < end, f"waited {PATIENCE:g} s in vain for {what or condition}"
+        assert time.monotonic() < end, f"waited {PATIENCE:g} s for {what or condition}"
         await asyncio.sleep(_STEP)

@@ -1,4 +1,4 @@
-"""Fixtures of all tests: the session's fleets of real sshd, stand-ins for ssh, and nothing left behind."""
+"""Fixtures of all tests: a fleet of real sshd, stand-ins for ssh, and a check for children left behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("tests.support.names", "tests.support.truth")
 
-# Where the package is installed, its entry point has loaded the plugin, and pytest refuses to load it twice.
+# If the package is installed, its entry point has loaded the plugin, and pytest refuses to load it twice.
 _INSTALLED = any(
     entry.value == "sshfan_async.testing.pytest_plugin" for entry in importlib.metadata.entry_points(group="pytest11")
 )
@@ -32,8 +32,8 @@ pytest_plugins = (
 )
 
 
-# Who starts the suite with nohup, or in the background of a script, has these ignored. What is started here would
-# inherit that, keep to it, and not be ended by a test's signal; a handler is not inherited across exec (execve(2)).
+# Under nohup, or in the background of a script, these signals are ignored. Children would inherit that, and no test
+# could end them by a signal. A handler is not inherited across exec (execve(2)).
 for _signal in (signal.SIGHUP, signal.SIGINT):
     if signal.getsignal(_signal) is signal.SIG_IGN:
         signal.signal(_signal, lambda *_: None)
@@ -57,7 +57,7 @@ def fleet(sshd_fleet_factory: SshdFleetFactory) -> SshdFleet:
 
 @pytest.fixture
 def stand_in(tmp_path: Path) -> Callable[..., Ssh]:
-    """Make a shell script that stands in for ssh; asked for its version it says `version` and nothing else."""
+    """Make a shell script that stands in for ssh; for `-V` it prints `version` and exits."""
 
     def make(script: str, *, version: str = "", name: str = "stand-in") -> Ssh:
         path = tmp_path / name

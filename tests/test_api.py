@@ -1,4 +1,4 @@
-"""`fan_out` and `stream`, against real hosts; on each kind of event loop where the loop matters."""
+"""`fan_out` and `stream`, against real hosts, and on each kind of event loop if the loop matters."""
 
 from __future__ import annotations
 
@@ -150,12 +150,12 @@ def test_another_loop_than_asyncio_s_is_told_what_to_do(
         importlib.import_module("sshfan_async.engine.results")
     else:
         monkeypatch.delitem(sys.modules, "sshfan_async.engine.results", raising=False)
-    started = call("web1", "true")  # its first step, as trio or anybody else takes it
+    started = call("web1", "true")  # its first step, as trio would take it
     with pytest.raises(RuntimeError, match=r"^sshfan_async runs on asyncio: from trio, call run\(\) in a thread$"):
         started.send(None)
 
 
-# one host that hangs
+# a host that hangs
 
 
 def test_hanging_host_keeps_nobody_elses_result(fleet: SshdFleet, new_loop: NewLoop, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_hanging_host_keeps_nobody_elses_result(fleet: SshdFleet, new_loop: NewL
 
     async def main() -> list[bytes]:
         said = []
-        # The host that comes first hangs, until the two others have their outcomes.
+        # The first host hangs until the two others have their outcomes.
         command = (
             f"mkdir {tmp_path}/first 2>/dev/null || exit 0; until [ -e {release} ]; do sleep 0.05; done; echo hung"
         )
@@ -381,7 +381,7 @@ def test_cancellation_at_any_turn_of_the_loop_leaves_nothing(stand_in: Callable[
 
 
 async def test_cancellation_of_every_task_of_the_loop_leaves_nothing(stand_in: Callable[..., Ssh]) -> None:
-    # What a service's shutdown does; our own tasks are among them.
+    # As at the shutdown of a service; our own tasks are among them.
     ssh = stand_in("exec sleep 60")
     await fan_out("web1", "true", ssh=ssh, timeout=0.01)
     before, open_before = children(), descriptors()

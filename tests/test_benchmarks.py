@@ -1,4 +1,4 @@
-"""The harness of the benchmarks: that it yields figures, never how large they are."""
+"""The harness of the benchmarks: it must yield figures, whatever they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing is left behind: not here, not at the hosts, however a run ends; and what is left is said."""
+"""However a run ends, it leaves nothing behind, here and at the hosts; what it must leave, it reports."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def mark() -> Iterator[Mark]:
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Where each side makes its temporary files."""
+    """The directory for temporary files of each side."""
     return {side: tmp_path_factory.mktemp(side) for side in ("here", "there")}
 
 
@@ -61,7 +61,7 @@ def nothing_is_left(fleet: SshdFleet, places: dict[str, Path], monkeypatch: pyte
 
 
 def cut(fleet: SshdFleet) -> None:
-    """Cut all connections to the fleet, as a host does that loses its power."""
+    """Cut all connections to the fleet, as if the hosts lost power."""
     signal_servers(fleet.sshd_pid, signal.SIGKILL)
 
 
@@ -70,7 +70,7 @@ def watchdogs(fleet: SshdFleet) -> set[int]:
     here = f" {fleet.port}\0".encode()
     found = set()
     for entry in Path("/proc").iterdir():
-        # PermissionError: another user's, who may run this suite too.
+        # PermissionError: a process of another user, who may run this suite too.
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, ProcessLookupError, PermissionError):
             if (entry / "cmdline").read_bytes().startswith(b"/bin/sh\0-c\0trap") and here in (
                 entry / "environ"
@@ -99,7 +99,7 @@ SHAPES = {
 
 
 async def ended_at_its_timeout(fleet: SshdFleet, shape: str, **settings: Any) -> tuple[object, ...]:
-    """Return what became of a command that is stopped soon, and how many processes of it are left."""
+    """Stop a command soon after its start; return its outcome and how many of its processes are left."""
     mark = Mark()
     clocks: dict[str, Any] = {"timeout": 0.3, "kill_after": 0.3}
     (outcome,) = await fan_out("node001", shape.format(mark.sleep), max_output=0, ssh=fleet.ssh, **clocks, **settings)
@@ -174,7 +174,7 @@ async def test_command_with_standard_input_is_ended(fleet: SshdFleet) -> None:
 
 @pytest.mark.parametrize("size", [100_000, 5_000_000])
 async def test_always_ends_a_command_that_leaves_much_input_unread(fleet: SshdFleet, mark: Mark, size: int) -> None:
-    # Our word is stuck behind that input: the watchdog sees that the connection is gone, and nobody hears of it.
+    # The kill request is queued behind that input. The watchdog sees that the connection is gone, but cannot report.
     command = f"(trap '' TERM; {mark.sleep}) & {mark.sleep}"
     (outcome,) = await fan_out(
         "node001", command, stdin=bytes(size), on_stop="always", timeout=0.3, kill_after=0.2, ssh=fleet.ssh
@@ -184,7 +184,7 @@ async def test_always_ends_a_command_that_leaves_much_input_unread(fleet: SshdFl
 
 
 async def test_kill_claims_nothing_of_a_command_that_leaves_much_input_unread(fleet: SshdFleet, mark: Mark) -> None:
-    # Our word is stuck behind that input, and a connection that is gone is no word.
+    # The kill request is queued behind that input, and the end of the connection is no kill request.
     (outcome,) = await fan_out(
         "node001", mark.sleep, stdin=bytes(5_000_000), timeout=0.3, kill_after=0.2, ssh=fleet.ssh
     )
@@ -195,7 +195,7 @@ async def test_kill_claims_nothing_of_a_command_that_leaves_much_input_unread(fl
 async def test_nobody_waits_for_the_watchdog_of_an_ended_command(fleet: SshdFleet, mark: Mark) -> None:
     report = await fan_out(fleet.hosts[0], f"{mark.sleep} & exit 3", timeout=0.3, kill_after=60, ssh=fleet.ssh)
     assert [(each.status, each.phase) for each in report] == [(Status.TIMED_OUT, Phase.CLOSE)]
-    assert len(mark.commands()) == 1  # it holds the outputs open, which is why there was no end to wait for
+    assert len(mark.commands()) == 1  # it holds the outputs open, so they had no end to wait for
 
 
 async def test_what_left_the_session_survives(fleet: SshdFleet, mark: Mark) -> None:
@@ -268,7 +268,7 @@ async def test_always_ends_the_command_when_ssh_is_killed(fleet: SshdFleet, mark
 
 @contextmanager
 def controller(fleet: SshdFleet, command: str, hosts: int, **settings: object) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `fan_out` in a process of its own; it is there no more at the end of the block."""
+    """Run `fan_out` in a child process, which is gone at the end of the block."""
     script = f"""
     import asyncio
     from sshfan_async import Ssh, fan_out
@@ -315,7 +315,7 @@ def test_ssh_of_a_killed_controller_ends_when_its_command_writes(fleet: SshdFlee
         wait_until(lambda: mark.processes() == set(), "ssh to find nobody reading, and the command too")
 
 
-# where the wrapper does not run
+# hosts on which the wrapper does not run
 
 DENIES = """sh -c 'echo "denied: ${SSH_ORIGINAL_COMMAND%% *}" >&2; exit 1'"""
 

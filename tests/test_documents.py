@@ -20,7 +20,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 def marked_block(document: str, name: str) -> str:
-    """Return the code that stands behind `<!-- name -->`."""
+    """Return the code block that follows `<!-- name -->`."""
     found = re.findall(
         rf"<!-- {name} -->\n```python\n(.*?)^```$", (DOCS / document).read_text(), re.DOTALL | re.MULTILINE
     )

@@ -1,4 +1,4 @@
-"""`events()`: what happens, as it happens, and at the pace of who listens."""
+"""`events()`: each event as it happens, and no faster than the consumer takes them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def mark() -> Iterator[Mark]:
 
 
 def on(new_loop: NewLoop, function: Callable[[], Awaitable[Any]]) -> Any:
-    """Run `function` on a loop of that kind; nothing may be left open."""
+    """Run `function` on a loop of that kind; it must leave no descriptor open."""
 
     async def main() -> Any:
         before = descriptors()
@@ -148,11 +148,11 @@ async def test_each_attempt_is_told(fleet: SshdFleet) -> None:
     assert happened[-1].outcome.ok  # type: ignore[union-attr]
 
 
-# who listens slowly
+# a slow consumer
 
 
 def test_slow_listener_holds_the_hosts_back(fleet: SshdFleet, new_loop: NewLoop, tmp_path: Path) -> None:
-    # Each host counts what it could write: what is under way is bounded by pipes, ssh's window and ours.
+    # Each host counts what it could write: the pipes, ssh's window and our buffer bound the data under way.
     command = f"head -c {30 * MEGABYTE} /dev/zero | tee {tmp_path}/$$ | cat"
     hosts = fleet.hosts[:3]
 
@@ -172,7 +172,7 @@ def test_slow_listener_holds_the_hosts_back(fleet: SshdFleet, new_loop: NewLoop,
 
 
 async def settled(directory: Path) -> None:
-    """Wait until the files there have not grown for a while."""
+    """Wait until the files there have stopped growing for a while."""
     sizes: list[int] = []
     while len(sizes) < 30 or len(set(sizes[-30:])) > 1 or sizes[-1] == 0:
         sizes.append(sum(path.stat().st_size for path in directory.iterdir()))
@@ -228,7 +228,7 @@ def test_slow_taker_of_outcomes_holds_nobody_back(fleet: SshdFleet, new_loop: Ne
     assert on(new_loop, main) == 5
 
 
-# who leaves early
+# a consumer that leaves early
 
 
 @pytest.mark.parametrize("command", ["echo; {0}", "yes & {0}", "yes >&2 & {0}", "trap '' TERM; yes & {0}"])

@@ -84,7 +84,7 @@ def test_folder_imports_only_from_above(name: str) -> None:
 
 
 def test_no_two_files_import_each_other_in_a_circle() -> None:
-    # A package's __init__ is no part of a circle here: the stage folders' import nothing, which is tested below.
+    # A folder's __init__ is in no circle: those of the stage folders import nothing, which is tested below.
     graph = {module_name(path): imports(path) - {module_name(path)} for path in files()}
     try:
         TopologicalSorter(graph).prepare()
@@ -163,7 +163,7 @@ def test_import_is_free_of_the_command_line_s_dependencies() -> None:
     )
     loaded = {name.partition(".")[0] for name in ran.stdout.split()}
     assert loaded & {"structlog", "ClusterShell", "click", "rich", "trio", "uvloop", "pytest", "hypothesis"} == set()
-    # The engine's, which come when it is first needed.
+    # The engine imports these when it is first needed.
     assert loaded & {"asyncio", "anyio", "concurrent", "ssl"} == set()
     assert ran.stderr == ""
 
@@ -189,6 +189,6 @@ def test_module_is_not_hidden_by_a_function_of_its_name() -> None:
 
 
 def test_anyio_loads_nothing_more_on_the_callers_loop() -> None:
-    """Its first call imports its asyncio backend; the engine has done that in a thread."""
+    """The first call of anyio imports its asyncio backend; the engine does that in a thread."""
     probe = "import sys, sshfan_async.engine.results; print('anyio._backends._asyncio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", probe], check=True, stdout=subprocess.PIPE).stdout == b"True\n"

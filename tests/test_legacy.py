@@ -1,4 +1,4 @@
-"""`run()`; the flaws of the polling version that it replaces come first, each by name."""
+"""`run()`. First come the flaws of the polling version that it replaces, each by name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(sshfa
 
 
 def script(fleet: SshdFleet, text: str) -> list[str]:
-    """Return the argument list of a script in which `ssh` is the way to `fleet`."""
+    """Return the argument list of a script in which `ssh` leads to `fleet`."""
     head = f"from sshfan_async import *\nssh = Ssh(config_file={os.fspath(fleet.ssh_config)!r})\n"
     return [sys.executable, "-W", "error", "-c", head + text]
 
@@ -56,7 +56,7 @@ def test_a_megabyte_on_each_output_comes_back_whole(fleet: SshdFleet) -> None:
 
 
 def test_two_hosts_run_side_by_side_and_times_are_true(fleet: SshdFleet) -> None:
-    # The hosts are this machine, so that their clock is ours.
+    # The hosts are this machine: they have the same clock.
     command = "date +%s.%N; sleep 3; date +%s.%N"
     before = time.time()
     report = asyncio.run(fan_out(["node001", "node002"], command, on_stop="leave", ssh=fleet.ssh))
@@ -309,7 +309,7 @@ except KeyboardInterrupt:
         assert caller.stdout is not None
         said = caller.stdout.read()
         caller.wait(10)
-    if times == 1:  # the others may come when `run` is over
+    if times == 1:  # the later signals may come when `run` is over
         assert (said, caller.returncode) == ("interrupted\n", 0)
     wait_until(lambda: not any(is_running(pid) for pid in ssh), "all ssh to be gone")
     assert list(temporary.iterdir()) == []

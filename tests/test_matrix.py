@@ -1,4 +1,4 @@
-"""Every status, made to happen with real components; the record must say what was made to happen."""
+"""Every status, each caused with real components; the outcome must say what happened."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ async def test_wrong_key_is_auth(fleet: SshdFleet, tmp_path: Path) -> None:
     )
 
 
-# what an sshd can be told to do
+# options of sshd
 
 
 async def test_banner_is_not_in_stderr(tmp_path: Path) -> None:
@@ -184,12 +184,12 @@ async def test_no_common_algorithm_is_dropped(fleet: SshdFleet) -> None:
 async def test_hosts_behind_one_busy_sshd_all_end_ok(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, maxstartups: str, hosts: int, retries: int
 ) -> None:
-    monkeypatch.setattr("sshfan_async.process.spawn_gate._PAUSE", 0.0)  # as where CPUs are idle: all connect at once
+    monkeypatch.setattr("sshfan_async.process.spawn_gate._PAUSE", 0.0)  # as on idle CPUs: all connect at once
     with (
         SshdFleet(hosts, sshd_options={**CHEAP, "MaxStartups": maxstartups}) as fleet,
         contextlib.ExitStack() as idle,
     ):
-        # Connections that never log in: sshd drops others from the start on, however slowly these come.
+        # Connections that never log in: sshd drops further ones from the start, however slowly they come.
         for _ in range(int(maxstartups.partition(":")[0])):
             connection = idle.enter_context(socket.create_connection(("127.0.0.1", fleet.port)))
             assert connection.recv(4) == b"SSH-"
@@ -315,7 +315,7 @@ def _ssh_clients() -> list[int]:
     return found
 
 
-# our own machine
+# failures on this machine
 
 
 async def test_missing_program_is_local() -> None:

@@ -55,7 +55,7 @@ huge:
 
 @pytest.fixture(scope="module", autouse=True)
 def groups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """ClusterShell's groups for every test of this file; yields their directory."""
+    """Set ClusterShell's groups for every test of this file; yield their directory."""
     folder = tmp_path_factory.mktemp("clustershell")
     (folder / "groups.conf").write_text(GROUPS_CONF)
     (folder / "groups.d").mkdir()
@@ -247,7 +247,7 @@ def test_nodes_names_exactly_the_hosts_that_the_ranges_spell(
 
 
 def test_groups_are_not_those_of_the_example_that_clustershell_installs() -> None:
-    """It lies below `sys.prefix`, where Python has a place of its own."""
+    """The example is below `sys.prefix`, in a virtual environment too."""
     code = "from sshfan_async.nodesets import group_resolver; print(*group_resolver().filenames, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert "/etc/clustershell/groups.conf" in done.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""Servers that are not OpenSSH's: dropbear, and one made with asyncssh."""
+"""Servers that are not OpenSSH: dropbear and asyncssh."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_dropbear(fleet: SshdFleet, dropbear: str, command: str) -> None:
 
 
 class _Server(asyncssh.SSHServer):
-    """Lets everybody in who has the fleet's key; behaves as the user name says."""
+    """Accepts the key of the fleet for any user name."""
 
     def begin_auth(self, username: str) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""What the user's ssh_config may hold: the record must tell the truth all the same."""
+"""Options in the user's ssh_config: the outcome must be true whatever they are."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_truth_is_told_whatever_the_users_configuration_says(
 
 @pytest.fixture
 def control(fleet: SshdFleet) -> Iterator[tuple[Ssh, Path]]:
-    """A configuration with ControlMaster and ControlPersist, and the socket's place, short enough for one."""
+    """A configuration with ControlMaster and ControlPersist, and the path of its socket, which must be short."""
     with tempfile.TemporaryDirectory(prefix="s") as directory:
         path = Path(directory)
         socket = path / "master"
@@ -72,7 +72,7 @@ def control(fleet: SshdFleet) -> Iterator[tuple[Ssh, Path]]:
 
 
 def start_master(ssh: Ssh, socket: Path) -> int:
-    """Start the user's own master; return its process id."""
+    """Start a master as the user would; return its process id."""
     subprocess.run(
         ["ssh", "-F", str(ssh.config_file), "-fN", "node001"],
         check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -35,7 +35,7 @@ def bell(tmp_path: Path) -> Iterator[Doorbell]:
 
 @pytest.fixture
 def start(fleet: SshdFleet) -> Iterator[Start]:
-    """Start the real program on the fleet, with `before` in front of it, and go on."""
+    """Start the real program on the fleet, behind the words of `before`, and do not wait for it."""
     started: list[subprocess.Popen[bytes]] = []
 
     def popen(*arguments: str, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
@@ -58,7 +58,7 @@ def start(fleet: SshdFleet) -> Iterator[Start]:
 
 @pytest.fixture(scope="session")
 def forks() -> Iterator[ForkServerContext]:
-    """What forks processes that have imported the program already: a third of a run's time."""
+    """Forks processes that have already imported the program: a run then takes a third of the time."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.support.cli_program", *PRELOADED])
     forkserver.ensure_running()
@@ -86,7 +86,7 @@ def sshfan(forks: ForkServerContext, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def on_fleet(fleet: SshdFleet, sshfan: Sshfan) -> Sshfan:
-    """The same with the fleet's ssh_config."""
+    """Run the program with the fleet's ssh_config."""
 
     def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
         return sshfan("--ssh-config", str(fleet.ssh_config), *arguments, env=env or {})

@@ -30,7 +30,7 @@ def test_stdout_and_stderr_of_each_host_are_prefixed_and_stay_apart(on_fleet: Ss
 
 
 def test_a_quick_host_is_shown_before_a_slow_one_has_ended(fleet: SshdFleet, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"  # the first to make the directory goes on, the other waits for its end
+    gate = tmp_path / "gate"  # the host that makes the directory ends at once, the other waits for the file
     command = f"mkdir {gate} 2>/dev/null && echo quick || until [ -e {gate}/open ]; do sleep 0.05; done"
     with subprocess.Popen(
         [*PROGRAM, "--ssh-config", fleet.ssh_config, "-w", "node[001-002]", command],

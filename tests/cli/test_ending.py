@@ -1,4 +1,4 @@
-"""Ends that come from outside: signals, and readers that go."""
+"""Ends that come from outside: signals, and readers that close or pause."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_reader_that_goes_ends_the_run_quietly(fleet: SshdFleet, start: Start)
 def test_a_reader_that_pauses_holds_no_host_up_that_writes_little(start: Start, bell: Doorbell) -> None:
     command = f"head -c 1000000 /dev/zero | tr '\\0' x; echo; echo > {bell}"
     running = start("-w", "node[001-003]", "-f1", "-u", "10", command)
-    bell.wait(rings=3)  # the pipe to us was full after the first of them
+    bell.wait(rings=3)  # the pipe to this test was full after the first
     stdout, stderr = running.communicate(timeout=LIMIT)
 
     assert len(stdout) == 3 * len(f"node001: {'x' * 1_000_000}\n")

@@ -46,7 +46,7 @@ def test_nothing_of_ours_is_wider_than_a_narrow_terminal(fleet: SshdFleet, colum
         terminal.read_until(r"running: node\[001-00")
         terminal.finish()
 
-    # The command to run again is one line, for copying: the terminal wraps it.
+    # The command to run again is one line, so that it can be copied: the terminal wraps it.
     frames = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.raw.decode()).replace("\r", "\n").split("\n")
     assert max(len(line) for line in [*terminal.screen, *frames] if not line.startswith("run again: ")) <= columns
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 async def test_time_until_the_command_is_sent_does_not_count_for_timeout(fleet: SshdFleet) -> None:
-    # The way there takes longer than the command may.
-    # A shell of its own: ssh puts `exec` before the whole (sshconnect.c: ssh_proxy_connect).
+    # The connection takes longer than the command may.
+    # `sh -c`, because ssh puts `exec` before the command line (sshconnect.c: ssh_proxy_connect).
     proxy = f"sh -c 'sleep 1; exec ssh -F {fleet.ssh_config} -W 127.0.0.1:{fleet.port} node001'"
     fleet.add_host("slow-way", options={"ProxyCommand": proxy})
     outcome = (await fan_out("slow-way", "sleep 0.3", timeout=0.7, ssh=fleet.ssh))["slow-way"]
@@ -97,7 +97,7 @@ async def test_child_that_ignores_term_is_killed_after_the_grace(stand_in: Calla
     began = time.monotonic()
     outcome = (await fan_out("web1", "true", timeout=0.2, kill_after=0.3, ssh=ssh))["web1"]
     assert outcome.status is Status.TIMED_OUT
-    assert 0.2 <= outcome.elapsed <= time.monotonic() - began - 0.3  # the grace is not the command's time
+    assert 0.2 <= outcome.elapsed <= time.monotonic() - began - 0.3  # without the grace
     assert children() == before
 
 
@@ -105,13 +105,13 @@ async def test_exit_is_seen_while_a_grandchild_holds_the_pipes(stand_in: Callabl
     ssh = stand_in(f"echo so far; sleep 60 & echo $! >{tmp_path}/pid; exit 3")
     began = time.monotonic()
     outcome = (await fan_out("web1", "true", ssh=ssh))["web1"]
-    assert time.monotonic() - began < 60  # the grandchild's life
+    assert time.monotonic() - began < 60  # the lifetime of the grandchild
     assert (outcome.exit_code, outcome.stdout) == (3, b"so far\n")
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
 async def test_launch_is_stamped_at_the_launch(fleet: SshdFleet, tmp_path: Path) -> None:
-    # The second host waits a second for its place.
+    # The second host waits a second for its slot.
     report = await fan_out(["node001", "node002"], "date +%s.%N; sleep 1", fanout=1, ssh=fleet.ssh)
     for outcome in report:
         assert outcome.started_at is not None

@@ -19,7 +19,7 @@ ROOT = os.path.dirname(os.path.dirname(sshfan_async.__file__))
 
 
 def run_script(script: str) -> str:
-    """Run `script` in an interpreter whose logging nobody has touched; return all that it printed."""
+    """Run `script` in a new interpreter, with logging unconfigured; return all that it printed."""
     environment = {**os.environ, "PYTHONPATH": ROOT}
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],

@@ -1,4 +1,4 @@
-"""On which loop a run goes on, and how it ends with its caller."""
+"""The loop of a run, and how a run ends with its caller."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def a_run(ssh: Ssh, *hosts: str, fanout: Any = 64) -> Run:
 
 
 def starters(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, type]]:
-    """Note for each child in which thread and on which kind of loop it is started."""
+    """Record the thread and the kind of loop in which each child is started."""
     seen: list[tuple[str, type]] = []
     start = asyncio.create_subprocess_exec
 

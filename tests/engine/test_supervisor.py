@@ -34,7 +34,7 @@ HOSTS = ["a", "b", "c", "d"]
 
 
 class Watched:
-    """A supervisor, and the outcomes that it has told."""
+    """A supervisor, and the outcomes that it has reported."""
 
     def __init__(self, hosts: list[str], ssh: Ssh, **options: Any) -> None:
         self.outcomes: list[Outcome] = []
@@ -70,7 +70,7 @@ async def test_all_at_once_without_a_fanout(stand_in: Callable[..., Ssh], tmp_pa
     assert report.ok
 
 
-# A table that grows while a child is made stalls the loop for as long as the kernel takes; in a process of its own.
+# A table that grows during a spawn stalls the loop. In a child process: a table never shrinks.
 TABLE_SIZES = """
 import asyncio, os, sys
 from sshfan_async import Ssh, fan_out
@@ -108,7 +108,7 @@ def test_the_table_of_descriptors_does_not_grow_while_children_are_made() -> Non
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, number: int, calls: Callable[[int], bool]) -> None:
-    """Let those calls of `create_subprocess_exec`, counted from 0, fail with that errno."""
+    """Let the calls of `create_subprocess_exec` that `calls` selects, counted from 0, fail with errno `number`."""
     start = asyncio.create_subprocess_exec
     made = 0
 
@@ -123,7 +123,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, number: int, calls: Callable[[int],
 
 
 async def known(ssh: Ssh) -> Ssh:
-    """Let the program be asked for its version now."""
+    """Ask the program for its version now, so that no run does."""
     await fan_out("web", "true", ssh=ssh)
     return ssh
 
@@ -312,7 +312,7 @@ async def test_stop_at_any_turn_of_the_loop_gives_one_outcome_each(stand_in: Cal
 
 async def test_native_cancellation_at_any_turn_gives_one_outcome_each(stand_in: Callable[..., Ssh]) -> None:
     ssh = await known(stand_in('case " $* " in *" web "*) exit;; esac; exec sleep 60'))
-    for turns in range(1, 60):  # a task that never came to run can tell nothing
+    for turns in range(1, 60):  # a task that never ran cannot report anything
         others = asyncio.all_tasks()
         run = Watched(hosts(4), ssh, fanout=2)
         running = asyncio.create_task(run.supervisor.run())
@@ -341,7 +341,7 @@ async def test_stop_during_the_wait_for_another_try_keeps_the_last_attempt(
     assert (outcome.status, outcome.attempts) == (Status.DROPPED, 1)
 
 
-# ssh's log by another way
+# other ways to get ssh's log
 
 
 async def test_log_by_fifo_tells_the_same_and_leaves_nothing(
@@ -361,7 +361,7 @@ async def test_log_by_fifo_tells_the_same_and_leaves_nothing(
 
 
 async def test_old_style_log_tells_the_same(fleet: SshdFleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What a client before 8.5 is asked for: LogLevel=DEBUG1.
+    # LogLevel=DEBUG1, as for a client before 8.5.
     monkeypatch.setattr("sshfan_async.process.client.Client.log_style", "debug1")
     outcome = (await fan_out("node001", "echo own >&2; exit 3", ssh=fleet.ssh))["node001"]
     assert (outcome.status, outcome.exit_code, outcome.sent, outcome.stderr) == ("failed", 3, True, b"own\n")
@@ -373,7 +373,7 @@ async def test_old_style_log_tells_the_same(fleet: SshdFleet, monkeypatch: pytes
 async def test_a_drain_lets_those_in_flight_end_and_starts_no_other(
     stand_in: Callable[..., Ssh], tmp_path: Path
 ) -> None:
-    # `a` ends once the other one is in flight, and that one once the run is drained.
+    # `a` ends when the other host is in flight; the other host ends when the run is drained.
     wait = f"until [ -e {tmp_path}/$awaited ]; do sleep 0.01; done"
     both = f"case $host in a) awaited=b;; *) awaited=open; touch {tmp_path}/$host;; esac; {wait}"
     ssh = stand_in(f'for word; do [ "$last" = -- ] && host=$word; last=$word; done; {both}')

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def no_file_is_left(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The test's temporary directory is its own: other fleets may run on this machine."""
+    """Give each test its own temporary directory: other fleets may run on this machine."""
     tmp_path_factory.getbasetemp()  # the first call asks tempfile
     with tempfile.TemporaryDirectory(prefix="f") as directory:  # short: sockets are made in it
         monkeypatch.setenv("TMPDIR", directory)
@@ -31,7 +31,7 @@ def no_file_is_left(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
 
 @pytest.fixture(scope="session")
 def stock_fleet(sshd_fleet_factory: SshdFleetFactory) -> SshdFleet:
-    """Hosts with OpenSSH's own limit of 10 sessions."""
+    """Hosts with OpenSSH's default limit of 10 sessions."""
     return sshd_fleet_factory(3, sshd_options={"KexAlgorithms": "curve25519-sha256", "MaxSessions": "10"})
 
 
@@ -44,14 +44,14 @@ def few_sessions(request: pytest.FixtureRequest, sshd_fleet_factory: SshdFleetFa
 
 @pytest.fixture
 def own_server() -> Iterator[SshdFleet]:
-    """A server that a test may hurt."""
+    """A server that a test may stop or kill."""
     with SshdFleet(2, sshd_options={"KexAlgorithms": "curve25519-sha256"}) as server:
         yield server
 
 
 @pytest.fixture
 def output_came(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """Set once something that a command has written to its standard output has reached us."""
+    """Set when the first standard output of a command has arrived."""
     came, take = asyncio.Event(), HostCommand.output
 
     def output(command: HostCommand, stream: Stream, data: bytes) -> None:

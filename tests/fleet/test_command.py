@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from sshfan_async.testing import SshdFleet
 
-# commands
-
 
 async def test_outcome_has_output_code_and_the_phases_of_a_command(stock_fleet: SshdFleet) -> None:
     async with Fleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh) as fleet:
@@ -60,9 +58,6 @@ async def test_output_beyond_the_memory_goes_to_a_file_and_reads_the_same(stock_
     assert [len(outcome.stdout) for outcome in report] == 3 * [40_000_000]
 
 
-# stopping
-
-
 @pytest.mark.parametrize("trap", ["", "trap '' TERM; "], ids=["TERM", "KILL"])
 async def test_timeout_ends_the_remote_command(stock_fleet: SshdFleet, trap: str) -> None:
     command = f"{trap}echo $$; while :; do sleep 0.1; done"
@@ -89,7 +84,7 @@ async def test_refused_signal_is_told_and_the_next_command_is_wrapped(stock_flee
         (link,) = fleet._pool._hosts.values()
         if link.takes_signals:
             pytest.skip("this sshd signals its sessions")
-        link.takes_signals = True  # as a wrong guess would have it
+        link.takes_signals = True  # a wrong guess
         (outcome,) = await fleet.run("echo $$; exec sleep 60", timeout=0.3)
         assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "left")
         assert "the host refused to signal it, and it was left running" in outcome.reason
@@ -106,9 +101,6 @@ async def test_host_that_signals_gets_the_command_as_it_is_and_ends_it(own_serve
         (outcome,) = await fleet.run(f"{trap}echo $$; while :; do sleep 0.1; done", timeout=0.5, kill_after=0.5)
         assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "ended")
         assert not processes.is_running(remote_pid(outcome))
-
-
-# other servers
 
 
 @pytest.fixture

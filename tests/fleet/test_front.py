@@ -11,8 +11,6 @@ from sshfan_async import Fleet, InvalidSetting
 if TYPE_CHECKING:
     from sshfan_async.testing import SshdFleet
 
-# commands
-
 
 async def test_stream_gives_outcomes_as_they_come(stock_fleet: SshdFleet) -> None:
     async with (
@@ -30,9 +28,6 @@ async def test_leaving_a_stream_early_ends_what_runs(stock_fleet: SshdFleet) -> 
             assert outcomes is not None
         assert time.monotonic() - began < 20
         assert (await fleet.run("true")).ok
-
-
-# other loops, and none
 
 
 async def test_stream_that_is_refused_leaves_nothing_open(stock_fleet: SshdFleet) -> None:

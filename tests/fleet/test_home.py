@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from sshfan_async.testing import SshdFleet
 
-# commands
-
 
 async def test_use_outside_of_the_block_is_refused(stock_fleet: SshdFleet) -> None:
     fleet = Fleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh)
@@ -31,9 +29,6 @@ async def test_use_outside_of_the_block_is_refused(stock_fleet: SshdFleet) -> No
     with pytest.raises(RuntimeError, match="once"):
         async with fleet:
             pass
-
-
-# other loops, and none
 
 
 def test_fleet_works_in_any_loop(new_loop: Callable[[], asyncio.AbstractEventLoop], stock_fleet: SshdFleet) -> None:

@@ -13,8 +13,6 @@ from tests.support.listeners import listening, passing_on_to
 if TYPE_CHECKING:
     from sshfan_async.testing import SshdFleet
 
-# connecting
-
 
 async def test_host_that_cannot_be_reached_is_named_and_the_others_run(own_server: SshdFleet) -> None:
     own_server.add_host("broken", options={"HostName": "127.0.0.1", "Port": "1"})
@@ -53,9 +51,6 @@ async def test_connection_that_was_dropped_is_tried_again(own_server: SshdFleet)
         async with Fleet("busy", ssh=own_server.ssh) as fleet:
             assert fleet.status["busy"].ok
             assert fleet.status["busy"].attempts == 2
-
-
-# failure
 
 
 async def test_death_of_the_master_loses_what_runs_and_the_next_command_connects_again(

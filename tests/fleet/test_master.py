@@ -11,8 +11,6 @@ from tests.support.listeners import listening, stall
 if TYPE_CHECKING:
     from sshfan_async.testing import SshdFleet
 
-# connecting
-
 
 async def test_host_that_stalls_ends_at_the_connect_timeout(own_server: SshdFleet) -> None:
     with listening(stall) as listener:
@@ -21,9 +19,6 @@ async def test_host_that_stalls_ends_at_the_connect_timeout(own_server: SshdFlee
             outcome = fleet.status["stalls"]
             assert (outcome.status, outcome.clock) == (Status.TIMED_OUT, "connect_timeout")
             assert (await fleet.hosts(own_server.hosts).run("true")).ok
-
-
-# failure
 
 
 async def test_frozen_link_loses_what_runs(own_server: SshdFleet, output_came: asyncio.Event) -> None:

@@ -14,8 +14,6 @@ from tests.support.listeners import listening, stall
 if TYPE_CHECKING:
     from sshfan_async.testing import SshdFleet
 
-# connecting
-
 
 async def test_entering_connects_every_host_and_tells_its_phases(stock_fleet: SshdFleet) -> None:
     async with Fleet(stock_fleet.hosts, ssh=stock_fleet.ssh) as fleet:
@@ -52,9 +50,6 @@ async def test_cancellation_while_connecting_leaves_nothing(own_server: SshdFlee
             await entering
 
 
-# stopping
-
-
 async def test_leaving_the_fleet_ends_its_runs(stock_fleet: SshdFleet) -> None:
     async with Fleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh) as fleet:
         running = asyncio.create_task(fleet.run("echo $$; exec sleep 60"))
@@ -62,9 +57,6 @@ async def test_leaving_the_fleet_ends_its_runs(stock_fleet: SshdFleet) -> None:
     (outcome,) = await running
     assert outcome.status is Status.CANCELLED
     assert outcome.remote == "ended"
-
-
-# nothing is left behind
 
 
 async def test_leaving_ends_every_process_and_closes_every_descriptor(stock_fleet: SshdFleet) -> None:

@@ -26,7 +26,7 @@ async def test_more_commands_than_sessions_wait_their_turn(stock_fleet: SshdFlee
     async with Fleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh) as fleet:
         reports = await asyncio.gather(*(fleet.run(f"echo {number}") for number in range(60)))
         (link,) = fleet._pool._hosts.values()
-        assert link.sessions._room == 10  # no close was so late that it made the host seem smaller
+        assert link.sessions._room == 10  # no late close has lowered the assumed limit of the host
     assert [report.outcomes[0].stdout for report in reports] == [b"%d\n" % number for number in range(60)]
 
 
@@ -48,7 +48,7 @@ async def test_host_with_few_sessions_runs_one_command_after_the_other(few_sessi
 
 @pytest.mark.parametrize("few_sessions", [2, 3], indirect=True)
 async def test_session_that_a_left_command_keeps_holds_up_no_other(few_sessions: SshdFleet) -> None:
-    """Sshd closes a session only when its process has ended; ours is closed, and nothing can be asked on it."""
+    """Sshd keeps the session until its process ends; our channel is closed, so we cannot ask on it."""
     async with Fleet(few_sessions.hosts, ssh=few_sessions.ssh) as fleet:
         (left,) = await fleet.run("echo $$; exec sleep 60", timeout=0.2, on_stop="leave")
         for _ in range(4):
@@ -59,10 +59,10 @@ async def test_session_that_a_left_command_keeps_holds_up_no_other(few_sessions:
 async def test_question_that_the_host_never_answers_holds_up_no_command(
     own_server: SshdFleet, tmp_path: Path
 ) -> None:
-    """What is asked on a channel that the host has closed is not answered."""
+    """A host does not answer on a channel that it has closed."""
 
     async def told(fleet: Fleet, name: str) -> int:
-        """Begin a command that ends when its file is there; return its pid."""
+        """Start a command that ends when its file exists; return its pid."""
         command = f"echo $$ >{tmp_path}/{name}.pid; until [ -e {tmp_path}/{name} ]; do sleep 0.02; done"
         running.append(asyncio.create_task(fleet.run(command, on_stop="leave")))
         pid = tmp_path / f"{name}.pid"
@@ -98,14 +98,14 @@ async def test_host_that_opens_no_session_is_not_sent_the_command(few_sessions: 
 
 
 def spare_is_open(fleet: Fleet) -> bool:
-    """Whether the only host has opened a session for the next command."""
+    """Return whether the only host has opened a session for the next command."""
     (link,) = fleet._pool._hosts.values()
     return link.sessions._spare is not None and link.sessions._spare._channel.is_open
 
 
 @contextlib.contextmanager
 def frozen(server: SshdFleet) -> Iterator[None]:
-    """Keep the server's side of the only connection from answering."""
+    """Stop the server's processes of the only connection while the block runs."""
     processes.stop_servers(server.sshd_pid)
     yield
     processes.signal_servers(server.sshd_pid, signal.SIGCONT)
@@ -150,7 +150,7 @@ async def test_session_is_not_used_where_the_loop_was_blocked_beyond_its_time(
             running = asyncio.create_task(fleet.run("true", deadline=0.5, on_stop="leave"))
             for _ in range(2):
                 await asyncio.sleep(0)
-            time.sleep(0.3)  # the cause itself: nothing waits for it
+            time.sleep(0.3)  # blocks the loop: this is the cause under test
             (outcome,) = await running
         assert (outcome.status, outcome.sent) == (Status.TIMED_OUT, False)
 
@@ -195,7 +195,7 @@ async def test_session_is_not_used_once_its_connection_is_known_to_be_closed(own
 async def test_command_whose_session_was_asked_for_ahead_is_sent_over_the_next_connection(
     own_server: SshdFleet,
 ) -> None:
-    """It takes a session that the host has not opened when the connection is lost."""
+    """The host has not opened the session when the connection is lost."""
     async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
         await processes.until(lambda: spare_is_open(fleet), "the session")
         processes.stop_servers(own_server.sshd_pid)
@@ -215,7 +215,7 @@ async def test_command_whose_session_was_asked_for_ahead_is_sent_over_the_next_c
 async def test_any_mix_of_commands_gives_each_its_outcome(
     few_sessions: SshdFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Commands that end by themselves, at their clocks, or with their callers, more at once than the host takes."""
+    """Commands that exit, time out or are cancelled, more at once than the host has sessions."""
     monkeypatch.setattr("sshfan_async.fleet.sessions._SPARE_LIFETIME", 0.02)
     chance, complaints = random.Random(7), []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))

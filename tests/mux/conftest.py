@@ -21,7 +21,7 @@ def limited_fleet(sshd_fleet_factory: SshdFleetFactory) -> SshdFleet:
 
 @pytest.fixture(scope="module")
 def shared_master(sshd_fleet_factory: SshdFleetFactory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Master]:
-    """A master of a host without a limit: sessions of the test before may still count there."""
+    """A master of a host without a session limit: sessions of an earlier test may still count."""
     fleet = sshd_fleet_factory(1, sshd_options={"KexAlgorithms": "curve25519-sha256", "AcceptEnv": "GREETING"})
     master = Master(fleet, tmp_path_factory.mktemp("m"))
     yield master

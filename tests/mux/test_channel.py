@@ -48,7 +48,7 @@ async def test_reader_that_takes_nothing_holds_the_host_back(connection: Connect
     await session.begun.wait()
     while len(session.out) < WINDOW:
         await asyncio.sleep(0)
-    await run(connection, "true")  # what was on its way has come by now
+    await run(connection, "true")  # all data under way has arrived by now
     assert len(session.out) == WINDOW
     assert session.err == b""
     session.channel.resume()
@@ -78,7 +78,7 @@ async def test_signal_is_answered_by_what_the_host_did(connection: Connection) -
     await session.begun.wait()
     session.channel.write_eof()
     await session.done
-    # sshd before 9.8 refuses it in a session of root's (session.c: session_signal_req).
+    # sshd before 9.8 refuses it in a session of root (session.c: session_signal_req).
     assert session.told[1:] in (
         [("signal", False), ("exited", 0)],
         [("signal", True), ("signalled", "TERM")],

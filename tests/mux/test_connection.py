@@ -23,7 +23,7 @@ async def test_many_commands_run_at_once_over_one_connection(connection: Connect
 async def test_session_beyond_the_hosts_limit_is_refused_and_the_others_go_on(
     limited_fleet: SshdFleet, tmp_path: Path
 ) -> None:
-    # A master of its own: after a refusal it dies with the proxy connection ("chan_send_close2: no remote_id").
+    # Not the shared master: after a refusal it dies with the proxy connection ("chan_send_close2: no remote_id").
     master = Master(limited_fleet, tmp_path)
     connection = await open_connection(master.path)
     held = [Session("cat", stdin=None) for _ in range(4)]

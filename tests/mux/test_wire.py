@@ -140,7 +140,7 @@ MESSAGES = st.one_of(
 
 
 def receive(connection: Connection, data: bytes) -> None:
-    """Hand over `data` as asyncio does."""
+    """Pass `data` to the connection as asyncio does."""
     connection.get_buffer(-1)[: len(data)] = data
     connection.buffer_updated(len(data))
 

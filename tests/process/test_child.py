@@ -1,4 +1,4 @@
-"""One child, with shell scripts in ssh's place: what matters here is how processes and pipes end."""
+"""One child, with shell scripts in place of ssh: how processes and pipes end."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def test_child_that_ignores_term_is_killed_after_the_grace() -> None:
     began = time.monotonic()
     assert await child.stop(0.3) == -signal.SIGKILL
     assert 0.3 <= time.monotonic() - began < 30  # its `sleep`
-    # Its `sleep` got the same signal in the same moment, but is not ours to reap.
+    # Its `sleep` got the same signal at the same moment, but we do not reap it.
     await until(lambda: session(child.pid) == set())
 
 
@@ -114,7 +114,7 @@ async def test_frozen_child_is_killed() -> None:
 
 
 async def test_child_that_has_missed_the_first_signal_gets_another() -> None:
-    # As ssh before 9.6 does, where TERM comes between its look for one and its wait for the network.
+    # As in ssh before 9.6, if TERM comes after its check for a signal and before its wait for the network.
     child = await start("sh", "-c", "trap 'trap - TERM' TERM; echo ready; while :; do sleep 0.01; done")
     await until(lambda: child.stdout.kept)
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Which ssh: what programs answer to `ssh -V`."""
+"""Which ssh it is: the answers of programs to `-V`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_version_is_asked_without_waiting_for_who_holds_the_pipe(tmp_path:
     program = script(tmp_path, "sleep 10 & echo OpenSSH_9.9p1")
     began = time.monotonic()
     assert (await ask_version(program, PATIENCE)).version == (9, 9)
-    assert time.monotonic() - began < 10  # the life of what holds the pipe
+    assert time.monotonic() - began < 10  # the lifetime of the process that holds the pipe
 
 
 async def test_cancelled_question_leaves_no_child(tmp_path: Path) -> None:

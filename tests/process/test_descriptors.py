@@ -66,7 +66,7 @@ async def test_cancelled_waiter_leaves_its_turn_to_the_next() -> None:
     await budget.lease(5, 5)
     first, second = [asyncio.create_task(budget.lease(5, 5)) for _ in range(2)]
     await settle()
-    budget.release(5)  # wakes the first, which goes away in the same turn of the loop
+    budget.release(5)  # wakes the first, which is cancelled in the same turn of the loop
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
@@ -140,7 +140,7 @@ async def test_waiter_whose_loop_was_closed_is_passed_over() -> None:
     stranded.close()
 
 
-# In a process of its own: a table never shrinks.
+# In a child process: a table never shrinks.
 GROWN = """
 import anyio, os, resource, sys
 from sshfan_async.process.descriptors import enlarge_table

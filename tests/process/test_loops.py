@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def uvloop_policy() -> Iterator[None]:
-    """The policy of a process that has called `uvloop.install()`."""
+    """Set the loop policy that `uvloop.install()` sets."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # from 3.14 on
         before = asyncio.get_event_loop_policy()

@@ -104,7 +104,7 @@ async def test_cancellation_in_any_turn_of_the_loop_leaves_no_child(cancel: Call
         begun.append(spawning("sleep", "60"))
         return await begun[-1].process()
 
-    await end(await start())  # what the first child of a loop opens stays open
+    await end(await start())  # the first child of a loop opens descriptors that stay open
     before, open_before = children(), descriptors()
     cancelled = 0
     for turns in range(MOST_TURNS):

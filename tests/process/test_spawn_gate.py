@@ -82,7 +82,7 @@ async def test_who_waits_has_had_a_turn_once_it_is_cleared() -> None:
 async def test_after_a_spawn_that_stalled_the_loop_the_next_one_waits() -> None:
     gate = SpawnGate()
     async with gate:
-        time.sleep(STALL)  # as a spawn does where all CPUs are busy
+        time.sleep(STALL)  # as a spawn does if all CPUs are busy
     ended = time.monotonic()
     async with gate:
         assert time.monotonic() - ended > STALL

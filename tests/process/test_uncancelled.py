@@ -132,7 +132,7 @@ async def test_cancellation_wins_over_the_failure_of_the_work_which_is_not_repor
 
     await cancel()
     await asyncio.sleep(0)
-    gc.collect()  # asyncio reports an exception that nobody has asked for when its task is freed
+    gc.collect()  # asyncio reports an exception that was never retrieved when it frees the task
     assert reported == []
 
 
@@ -160,7 +160,7 @@ async def test_each_native_cancellation_tells_the_work() -> None:
 
 
 async def test_scope_that_is_cancelled_tells_the_fleet_once() -> None:
-    """anyio cancels in every turn of the loop what goes on in a cancelled scope, unless it is shielded."""
+    """Unless it is shielded, anyio cancels a task in a cancelled scope again in every turn of the loop."""
     told: list[int] = []
     ended = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""A wrapped command behaves as it does without the wrapper, in every login shell; and what `Reports` takes out."""
+"""A wrapped command behaves as without the wrapper, in every login shell; `Reports` takes out the reports."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ END
 
 LOTS = "x" * 25 + "y%!\n"
 
-# Commands of POSIX shells: the name, the text, what is given on standard input.
+# Commands of POSIX shells: the name, the text, the standard input.
 COMMANDS: dict[str, tuple[str, bytes | None]] = {
     "nothing to say": (":", None),
     "exit 0": ("exit 0", None),
@@ -133,7 +133,7 @@ COMMANDS: dict[str, tuple[str, bytes | None]] = {
     "is given a script": ("sh -s a b", b'echo "$1 $2"\ncat\necho not run\n'),
 }
 
-# What csh and fish take too.
+# Commands that csh and fish understand too.
 PLAIN = [
     "exit 3",
     "echo a b 'c  d' \"e\"",
@@ -157,7 +157,7 @@ class Ended:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """An empty home directory, with a `busybox` shell: a login shell is one program, which busybox is by a link."""
+    """An empty home directory with a link to busybox: a login shell must be one program."""
     directory = tmp_path / "home"
     directory.mkdir()
     (directory / "bin").mkdir()
@@ -168,7 +168,7 @@ def home(tmp_path: Path) -> Path:
 def session(
     home: Path, shell: str, text: str, stdin: bytes | None, *, held_open: bool, path: str = os.environ["PATH"]
 ) -> Ended:
-    """Run `text` as sshd does: by the login shell, in a session of its own; with the same way of ending."""
+    """Run `text` as sshd does: by the login shell, in a new session; and end it in the same way."""
     argv = [*shell.split(), "-c", text]
     if argv[0] == "busybox":
         argv[:2], path = ["sh"], f"{home}/bin:{path}"
@@ -277,7 +277,7 @@ def test_wrapped_command_behaves_as_it_is_in_shells_that_are_not_posix(home: Pat
     compare(home, installed(OTHER_SHELLS), command, b"given\n", OnStop.KILL)
 
 
-# where the wrapper cannot do its part
+# hosts on which the wrapper cannot start its watchdog
 
 
 def test_command_runs_unwatched_without_setsid(home: Path, tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_no_temporary_file_stays(home: Path, tmp_path: Path, stdin: bytes, comma
 
 
 def test_watchdog_waits_for_no_command_that_died_of_a_lost_connection(tmp_path: Path) -> None:
-    """Nobody reads standard error any more: the first report ends the launcher with SIGPIPE."""
+    """If nobody reads standard error, the first report ends the launcher with SIGPIPE."""
     text = f"export TMPDIR={tmp_path}; " + wrapped("cat", b"abc")
     reader, writer = os.pipe()
     os.close(reader)
@@ -343,7 +343,7 @@ def test_restricted_shell_refuses_the_wrapper_and_nothing_is_reported(home: Path
     assert reports.watched is None
 
 
-# what the watchdog does on our word
+# kill requests
 
 
 def test_watchdog_hears_no_word_but_ours(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def read(capture: Capture) -> bytes:
 
 @pytest.fixture(params=[1 << 20, 5, 0], ids=["memory", "half", "file"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    """A store that keeps all in memory, the first bytes only, or nothing."""
+    """A store that keeps all bytes, the first 5 bytes, or none in memory."""
     store = Store(request.param)
     yield store
     store.close()
@@ -188,7 +188,7 @@ def test_no_place_for_a_temporary_file_is_told(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """What the disk waits for before it takes a first piece."""
+    """The disk writes nothing before this event is set."""
     go = threading.Event()
     write = Spool.write
 

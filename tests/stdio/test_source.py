@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 async def content(value: Any) -> bytes:
-    """Return what a host would get of `value`, read as a child's writer reads it."""
+    """Return the input that a host would get from `value`, read as a child does."""
     source = await open_source(check_input(value))  # type: ignore[arg-type]
     try:
         data = b""

@@ -1,4 +1,4 @@
-"""Output of any size: none of it is lost, and the memory that it takes is bounded."""
+"""Output of any size: none of it is lost, and it takes bounded memory."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_dropped_output_takes_no_memory(fleet: SshdFleet) -> None:
 
 
 def test_full_disk_is_one_outcomes_failure(fleet: SshdFleet, tmp_path: Path) -> None:
-    # The first to come writes more than the memory holds.
+    # The first host to come writes more than the memory limit.
     limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({MEGABYTE}, {MEGABYTE}))"
     command = f"if mkdir {tmp_path}/full; then head -c {70 * MEGABYTE} /dev/zero; exit 3; else echo a; fi"
     outcomes, _, _ = in_a_process_of_its_own(fleet, 3, command, before=limit)

@@ -1,4 +1,4 @@
-"""Other accounts for one process: nss_wrapper answers its look-ups, so that no privilege is needed."""
+"""Other user accounts for one process, through nss_wrapper: needs no privilege."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real program as a subprocess, and what its tests need around it."""
+"""The real program as a subprocess, and its environment in tests."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PRELOADED = [
 
 
 def run_main(arguments: Sequence[str], env: Mapping[str, str], out: str, err: str) -> None:
-    """Be the program, in a process of its own without a terminal."""
+    """Run the program in this process, which must be a child without a terminal."""
     from sshfan_async.cli.main import main
 
     os.environ.clear()
@@ -71,7 +71,7 @@ class Doorbell:
     def __init__(self, path: Path) -> None:
         self._path = path
         os.mkfifo(path)
-        self._descriptor = os.open(path, os.O_RDWR)  # a writer of our own: no end of file between two rings
+        self._descriptor = os.open(path, os.O_RDWR)  # we also hold a writer: no end of file between two rings
 
     def __str__(self) -> str:
         return str(self._path)
@@ -88,7 +88,7 @@ class Doorbell:
 
 
 def ssh_children(fleet: SshdFleet) -> list[int]:
-    """The ssh clients of the fleet that run now."""
+    """Return the ids of the running ssh clients of the fleet."""
     wanted = os.fsencode(fleet.ssh_config)
     found = []
     for directory in Path("/proc").glob("[0-9]*"):

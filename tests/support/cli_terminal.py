@@ -1,4 +1,4 @@
-"""The real program in a real terminal, and what a person sees there."""
+"""The real program in a real terminal, and what the terminal shows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 
 class Terminal:
-    """Runs the program on a pty of its own, with `before` in front; `stdout` goes elsewhere where it is given."""
+    """Runs the program on a new pty, behind the words of `before`; `stdout` replaces the pty if given."""
 
     def __init__(
         self,
@@ -67,13 +67,13 @@ class Terminal:
         self.hang_up()
 
     def read_until(self, wanted: str) -> None:
-        """Read on until the program has written `wanted`, a regular expression."""
+        """Read until the program has written `wanted`, a regular expression."""
         deadline = time.monotonic() + LIMIT
         while re.search(wanted.encode(), self.raw) is None:
             assert self._read(deadline), f"no {wanted!r} in {self.raw[-_SHOWN:]!r}"
 
     def shows(self, wanted: str, *, within: float) -> bool:
-        """Read on for at most `within` seconds; whether the program has written `wanted`."""
+        """Read for at most `within` seconds; return whether the program has written `wanted`."""
         deadline = time.monotonic() + within
         while re.search(wanted.encode(), self.raw) is None:
             ready, _, _ = select.select([self._ours], [], [], max(0.0, deadline - time.monotonic()))
@@ -98,7 +98,7 @@ class Terminal:
 
     @property
     def screen(self) -> list[str]:
-        """The lines that are left in the terminal."""
+        """The lines that the terminal shows at the end."""
         return played(self.raw.decode())
 
     def _read(self, deadline: float) -> bool:
@@ -113,7 +113,7 @@ class Terminal:
 
 
 def played(text: str) -> list[str]:
-    """Return the lines that `text` leaves on a terminal which knows what rich uses; anything else is an error."""
+    """Return the lines that a terminal shows after `text`; knows only the escape sequences that rich uses."""
     lines, row, column = [""], 0, 0
     for part in re.findall(r"\x1b\[[0-9;?]*[a-zA-Z]|\r|\n|[^\x1b\r\n]+|\x1b", text):
         if part == "\r":

@@ -32,7 +32,7 @@ every_row = pytest.mark.parametrize("row", ROWS)
 
 
 def expected(row: dict[str, Any]) -> tuple[Status, bool, int | None]:
-    """Give the status, `sent` and exit code that the truth asks for, or the weaker claim where logs are alike."""
+    """Return the true status, `sent` and exit code, or the weaker claim if the logs of two endings are the same."""
     sent = row["sent"] is not False
     case, style = row["case"], row["style"]
     if case == "control-reuse-killed" or (case == "control-reuse-exit-255" and style == "debug1"):

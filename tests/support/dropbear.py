@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def serving(fleet: SshdFleet, directory: Path) -> Iterator[str]:
-    """Serve the host "dropbear" of `fleet`; skip the test if something that this needs is not installed."""
+    """Serve the host "dropbear" of `fleet`; skip the test if dropbear or nss_wrapper is not installed."""
     if shutil.which("dropbear") is None:
         pytest.skip("dropbear-bin is not installed")
     dot_ssh = directory / "home" / ".ssh"

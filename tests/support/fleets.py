@@ -1,4 +1,4 @@
-"""What the tests of fleets look at: the ssh masters, the sockets' directories, and what a command wrote."""
+"""The ssh masters and socket directories of this process, and the pid that a command wrote."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def directories() -> set[str]:
-    """Sockets' directories: those of `SshdFleet` have one hyphen less."""
+    """Return the socket directories of fleets; the directory of an `SshdFleet` has one hyphen less."""
     return set(glob.glob(os.path.join(tempfile.gettempdir(), "sshfan-*-*")))
 
 
@@ -23,6 +23,6 @@ def remote_pid(outcome: Outcome) -> int:
 
 
 def master() -> int:
-    """Return the only ssh among our children: the keeper is a shell."""
+    """Return the pid of the only ssh among our children; the socket guard is a shell."""
     (pid,) = (pid for pid in processes.children() if processes.name(pid) == "ssh")
     return pid

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def full_at_100_bytes() -> Iterator[None]:
-    """No file of this process grows beyond 100 bytes: EFBIG, for Python ignores SIGXFSZ (setrlimit(2))."""
+    """Let no file of this process grow beyond 100 bytes: EFBIG, as Python ignores SIGXFSZ (setrlimit(2))."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:

@@ -1,4 +1,4 @@
-"""TCP servers on loopback that behave badly, each in a thread of its own."""
+"""TCP servers on loopback that behave badly, each in its own thread."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Listener:
             self._open.discard(connection)
 
     def close(self) -> None:
-        # shutdown, for a close alone does not wake who accepts or receives.
+        # A close alone does not wake a thread that accepts or receives.
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -69,14 +69,14 @@ def listening(serve: Callable[[int, socket.socket], None]) -> Iterator[Listener]
 
 
 def stall(number: int, connection: socket.socket, *, after: bytes = b"") -> None:
-    """Send `after`, then be silent until the client leaves."""
+    """Send `after`, then nothing more until the client closes."""
     connection.sendall(after)
     while connection.recv(4096):
         pass
 
 
 def hang_up(number: int, connection: socket.socket, *, after: bytes = b"", reset: bool = False) -> None:
-    """Send `after` and close; with a reset instead of a FIN if so told, once the client has said something."""
+    """Send `after` and close; with `reset`, wait for data from the client and close with RST instead of FIN."""
     connection.sendall(after)
     if reset:
         connection.recv(1)
@@ -84,7 +84,7 @@ def hang_up(number: int, connection: socket.socket, *, after: bytes = b"", reset
 
 
 def passing_on_to(port: int, *, dropping: int = 0) -> Callable[[int, socket.socket], None]:
-    """Return what drops the first `dropping` connections, and passes the others on to `port`."""
+    """Return a `serve` that drops the first `dropping` connections and forwards the others to `port`."""
 
     def serve(number: int, connection: socket.socket) -> None:
         if number < dropping:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def on(new_loop: NewLoop, function: Callable[[], Awaitable[Any]]) -> Any:
-    """Run `function` on a loop of that kind; nothing may be left on it or open."""
+    """Run `function` on a loop of that kind; it must leave no task and no descriptor behind."""
 
     async def main() -> Any:
         before = descriptors()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """Runs one command and notes what it is told."""
+    """Runs one command and records what its channel reports."""
 
     def __init__(self, command: str, *, stdin: bytes | None = b"", variables: dict[str, str] | None = None) -> None:
         self.channel: Channel
@@ -89,7 +89,7 @@ async def run(connection: Connection, command: str, **options: object) -> Sessio
 
 
 class Master:
-    """A real ssh master, in a process of its own."""
+    """A real ssh master, as a child process."""
 
     def __init__(self, fleet: SshdFleet, directory: Path) -> None:
         self.path = os.fspath(directory / "socket")
@@ -124,7 +124,7 @@ CONFIRMATION = packet(91, 0, 40, 1 << 20, 1 << 15)
 
 @contextlib.asynccontextmanager
 async def speaking(directory: Path, *, greeting: bytes = HELLO + READY, then: bytes = b"") -> AsyncIterator[str]:
-    """Listen, send `greeting` to whoever comes, and `then` when a channel is opened."""
+    """Listen, send `greeting` to each client, and `then` when it opens a channel."""
 
     ended = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""What this process has open and running, and waiting for a condition without sleeping a guessed time."""
+"""Descriptors and processes, and how to wait for a condition without a guessed sleep."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PATIENCE = 20.0
-"""Seconds until a condition that does not come true is a failure."""
+"""Seconds after which a condition that is still false is a failure."""
 _STEP = 0.005
 
 
 def descriptors() -> dict[str, str]:
-    """Return the open descriptors of this process, with what each is."""
+    """Return the open descriptors of this process, each with its target."""
     found = {}
     for name in os.listdir("/proc/self/fd"):
         try:
             found[name] = os.readlink(f"/proc/self/fd/{name}")
-        except FileNotFoundError:  # the one of listdir itself
+        except FileNotFoundError:  # the descriptor of listdir itself
             continue
     return found
 
@@ -33,7 +33,7 @@ def children(parent: int | None = None) -> set[int]:
     """Return the ids of the processes, zombies included, whose parent is `parent` (this one)."""
     tasks = Path(f"/proc/{os.getpid() if parent is None else parent}/task")
     found: set[int] = set()
-    # proc(5), for each thread those that it has made: each test asks twice, and the whole table takes milliseconds.
+    # proc(5) lists the children of each thread. To read the whole process table would take milliseconds.
     for thread in os.listdir(tasks):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             found.update(map(int, (tasks / thread / "children").read_text().split()))
@@ -63,7 +63,7 @@ def signal_servers(sshd: int, number: signal.Signals) -> None:
 
 
 def stop_servers(sshd: int) -> None:
-    """Stop those processes; return when they are stopped."""
+    """Send SIGSTOP to all those processes, and wait until they are stopped."""
     signal_servers(sshd, signal.SIGSTOP)
     wait_until(lambda: {state(pid) for pid in servers(sshd)} <= {"T"}, "the servers to stop")
 
@@ -82,23 +82,23 @@ def _is_sshd(pid: int) -> bool:
 
 
 def session(leader: int) -> set[int]:
-    """Return the ids of the living processes of the session of `leader`."""
+    """Return the ids of the running processes in the session of `leader`."""
     return {pid for pid, (state, sid) in _table().items() if sid == leader and state != "Z"}
 
 
 def state(pid: int) -> str | None:
-    """Return the state of `pid` as ps(1) writes it, None where there is none."""
+    """Return the state of `pid` as ps(1) writes it, or None if it does not exist."""
     found = _table().get(pid)
     return None if found is None else found[0]
 
 
 def is_running(pid: int) -> bool:
-    """Tell whether `pid` lives: a zombie does not."""
+    """Tell whether `pid` is running: a zombie is not."""
     return state(pid) not in (None, "Z")
 
 
 def is_gone(pid: int) -> bool:
-    """Tell whether `pid` does not exist: a zombie does."""
+    """Tell whether `pid` does not exist: a zombie exists."""
     return not Path(f"/proc/{pid}").exists()
 
 

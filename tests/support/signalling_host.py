@@ -1,4 +1,4 @@
-"""A server of another make that signals its commands."""
+"""An asyncssh server that signals its commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @contextlib.asynccontextmanager
 async def signalling_host(own_server: SshdFleet, patience: float = 60.0) -> AsyncIterator[str]:
-    """A server of another make that says it is a new OpenSSH and signals its commands.
+    """Serve a host with asyncssh, which claims to be a new OpenSSH and signals its commands.
 
     It closes a session that has no command for `patience` seconds.
     """

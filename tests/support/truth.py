@@ -1,4 +1,4 @@
-"""What the record of a host must say, and the endings of a command that every server tells alike."""
+"""What the outcome of a host must say, and the endings of a command that are the same with any server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Truth:
-    """What the record must say; `reason` is a regular expression."""
+    """What the outcome must say; `reason` is a regular expression."""
 
     status: Status
     sent: bool
@@ -72,7 +72,7 @@ COMMANDS = {
 
 
 async def running_command(fleet: SshdFleet, tmp_path: Path, **options: Any) -> tuple[asyncio.Task[Outcome], int, int]:
-    """Start a command; return its task, its process and the server's process of its session."""
+    """Start a command; return its task, the pid of the command, and the pid of its session at the server."""
     told = tmp_path / "told"
     command = f"echo before; echo $$ $PPID >{told}.new; mv {told}.new {told}; exec sleep 60"
     task = asyncio.create_task(one(fleet, "node001", command, on_stop="leave", **options))

@@ -20,6 +20,6 @@ def fleet() -> Iterator[SshdFleet]:
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The parent of every fleet's directory, to see what stays."""
+    """Return the directory in which every fleet makes its own, to check what is left there."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path

@@ -81,7 +81,7 @@ with SshdFleet() as fleet:
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A directory that every user may use, with all that SAY_HELLO imports: the project itself may be below /root."""
+    """A directory for every user, with all that SAY_HELLO imports: the project itself may be below /root."""
     with tempfile.TemporaryDirectory(prefix="public-") as directory:
         for source in map(Path, imported_files()):
             if source.name == "__init__.py":
@@ -93,7 +93,7 @@ def public() -> Iterator[Path]:
 
 
 def imported_files() -> list[str]:
-    """Return the file of each module at the top that our package imports, itself included."""
+    """Return the file of each top-level module that our package imports, itself included."""
     script = (
         "import sys; before = set(sys.modules); from sshfan_async.testing import SshdFleet\n"
         "for name in set(sys.modules) - before - sys.stdlib_module_names:\n"
@@ -126,7 +126,7 @@ def test_an_ordinary_user_needs_no_privilege(public: Path) -> None:
 
 
 def runs_us(python: str, *prefix: str) -> bool:
-    """Tell whether `python` is new enough, and can be started again from within when started behind `prefix`."""
+    """Tell whether `python`, started behind `prefix`, is new enough and can start itself again."""
     check = "import os, sys; sys.exit(sys.version_info < (3, 11) or not os.access(sys.executable, os.X_OK))"
     return (
         subprocess.run([*prefix, python, "-I", "-c", check], check=False, cwd="/", capture_output=True).returncode

@@ -1,4 +1,4 @@
-"""Which hosts a command line names: `--list`, in tables of what pdsh's and clush's users type."""
+"""Which hosts a command line names (`--list`): command lines of pdsh and clush users."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ list: echo web db down none
 
 @pytest.fixture(autouse=True)
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with a groups.conf and files of hosts, as the current one."""
+    """Make a groups.conf and files of hosts in the current directory."""
     (tmp_path / "clustershell").mkdir()
     (tmp_path / "clustershell" / "groups.conf").write_text(GROUPS)
     (tmp_path / "hosts").write_text("# all\nweb[1-2]\n\n  ops@db1:2222  # the old one\n")
@@ -37,7 +37,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     import ClusterShell.NodeSet
 
-    # ClusterShell reads its configuration once in the life of a process.
+    # ClusterShell reads its configuration once per process.
     resolver = ClusterShell.NodeUtils.GroupResolverConfig([str(tmp_path / "clustershell" / "groups.conf")])
     monkeypatch.setattr(ClusterShell.NodeSet, "_DEF_RESOLVER_STD_GROUP", resolver)
     monkeypatch.setattr(ClusterShell.NodeSet, "RESOLVER_STD_GROUP", resolver)
@@ -75,7 +75,7 @@ def listed(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--hostfile=hosts", "-w", "@db", "-x", "db1"], "db2,web1,web2"),
         (["-g", "local:db"], "db1,db2"),
         (["-ax", "@web"], "db1,db2"),
-        # an exclusion without user and port holds for all of them, and an empty group excludes nobody
+        # an exclusion without user and port excludes all users and ports; an empty group excludes no host
         (["-w", "ops@web1,web1:22", "-x", "web1:22"], "ops@web1"),
         (["-w", "web1,[::1]:22", "-X", "none"], "web1,[::1]:22"),
     ],

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 RULE = "---------------"
 
-# One sshd answers to all names: the first host to come is the one that differs.
+# One sshd serves all names: the first host to make the directory is the one that differs.
 ODD = "mkdir {} 2>/dev/null"
 
 

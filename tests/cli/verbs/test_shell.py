@@ -80,7 +80,7 @@ def test_interrupt_ends_the_running_command_and_the_shell_goes_on(fleet: SshdFle
         while not terminal.shows(r"interrupted(.|\s)*sshfan> (.|\s)*sshfan> ", within=1.0):
             terminal.type(b"\x03")
         terminal.type(b"echo $((6 * 7))\r")
-        # Ctrl-D means the end only where a prompt reads it: a terminal in between may swallow it.
+        # Ctrl-D means the end only while a prompt reads it: a terminal in between may swallow it.
         terminal.read_until(r"node00[12]: 42\r\nnode00[12]: 42\r\n(.|\s)*sshfan> ")
         terminal.type(b"\x04")
         assert terminal.finish() == 0

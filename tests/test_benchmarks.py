@@ -43,7 +43,7 @@ def test_a_program_that_takes_too_long_is_ended() -> None:
         command(["sleep", "60"], kill_after=0.1)
 
 
-def test_who_is_too_slow_is_not_run_again() -> None:
+def test_program_that_is_too_slow_is_not_run_again() -> None:
     def slow() -> dict[str, float]:
         raise TooSlow("slow")
 

@@ -245,7 +245,7 @@ def test_leaving_early_ends_all(fleet: SshdFleet, new_loop: NewLoop, mark: Mark,
     assert mark.processes() == set()
 
 
-def test_who_never_listens_can_leave(fleet: SshdFleet, new_loop: NewLoop, mark: Mark) -> None:
+def test_consumer_that_never_reads_can_leave(fleet: SshdFleet, new_loop: NewLoop, mark: Mark) -> None:
     async def main() -> None:
         async with events(fleet.hosts[:3], f"yes & {mark.sleep}", max_output=0, ssh=fleet.ssh):
             await until(lambda: len(mark.commands()) == 3)

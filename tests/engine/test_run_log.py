@@ -40,7 +40,7 @@ def go():
 """
 
 
-def test_silent_and_without_structlog_where_nobody_listens() -> None:
+def test_silent_and_without_structlog_if_nobody_listens() -> None:
     said = run_script(f"{RUN}\ngo()\nassert 'structlog' not in sys.modules")
     assert said == ""
 
@@ -67,7 +67,7 @@ async def test_sent_and_finished_are_told_of_a_real_host(fleet: SshdFleet, caplo
     assert "exit_code=3" in told[-1]
 
 
-def test_warnings_only_where_only_warnings_are_wanted() -> None:
+def test_warnings_only_if_only_warnings_are_wanted() -> None:
     assert run_script(f"{RUN}\nlogging.basicConfig(level=logging.WARNING)\ngo()") == ""
 
 

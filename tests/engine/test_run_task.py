@@ -65,7 +65,7 @@ async def outcomes_of(run: Run) -> list[str]:
     return ended
 
 
-def test_run_is_on_the_callers_loop_where_that_is_a_standard_one(
+def test_run_is_on_the_callers_loop_if_it_is_a_standard_one(
     stand_in: Callable[..., Ssh], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = starters(monkeypatch)

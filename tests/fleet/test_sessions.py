@@ -139,7 +139,7 @@ async def test_session_of_long_ago_is_closed_and_no_command_is_sent_in_it(
         assert (await fleet.run("true")).ok
 
 
-async def test_session_is_not_used_where_the_loop_was_blocked_beyond_its_time(
+async def test_session_is_not_used_if_the_loop_was_blocked_beyond_its_lifetime(
     own_server: SshdFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command is submitted in the third turn of the loop, before the session's timer."""

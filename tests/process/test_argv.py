@@ -85,7 +85,7 @@ def test_user_of_the_run_serves_targets_without_one() -> None:
     assert words[words.index("-l") + 1] == "ops"
 
 
-def test_neither_user_nor_port_are_given_where_none_is_named() -> None:
+def test_no_user_and_no_port_are_passed_if_none_is_named() -> None:
     words = argv(Target("web1"))
     assert "-l" not in words
     assert "-p" not in words

@@ -195,7 +195,7 @@ async def test_nothing_is_left_open() -> None:
 
 
 @pytest.mark.parametrize("all_of_them", [False, True], ids=["its task", "every task"])
-async def test_child_whose_making_is_cancelled_is_ended(all_of_them: bool) -> None:
+async def test_child_whose_start_is_cancelled_is_killed(all_of_them: bool) -> None:
     before, open_before = children(), descriptors()
     for turns in range(1, 8):
         others = asyncio.all_tasks()

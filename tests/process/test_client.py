@@ -39,14 +39,14 @@ async def test_program_that_says_something_else_is_a_stand_in(tmp_path: Path) ->
     assert (await ask_version(script(tmp_path, "echo 'plink: Release 0.78'"), PATIENCE)).version is None
 
 
-async def test_version_is_asked_without_waiting_for_who_holds_the_pipe(tmp_path: Path) -> None:
+async def test_version_does_not_wait_for_a_process_that_holds_the_pipe(tmp_path: Path) -> None:
     program = script(tmp_path, "sleep 10 & echo OpenSSH_9.9p1")
     began = time.monotonic()
     assert (await ask_version(program, PATIENCE)).version == (9, 9)
     assert time.monotonic() - began < 10  # the lifetime of the process that holds the pipe
 
 
-async def test_cancelled_question_leaves_no_child(tmp_path: Path) -> None:
+async def test_cancelled_version_query_leaves_no_child(tmp_path: Path) -> None:
     program = script(tmp_path, "exec sleep 30")
     before, open_before = children(), descriptors()
     for turns in range(12):

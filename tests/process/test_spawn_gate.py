@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 STALL = 0.03
 
 
-async def test_one_child_is_made_at_a_time() -> None:
+async def test_one_child_is_spawned_at_a_time() -> None:
     gate, making, most = SpawnGate(), 0, 0
 
     async def make() -> None:
@@ -55,7 +55,7 @@ async def test_no_two_children_are_started_in_one_turn_of_the_loop() -> None:
     assert len(set(turns)) == 5
 
 
-async def test_nobody_waits_where_nobody_is_waited_for() -> None:
+async def test_cleared_returns_at_once_if_nobody_waits() -> None:
     gate = SpawnGate()
     async with gate:
         clearing = gate.cleared()
@@ -63,7 +63,7 @@ async def test_nobody_waits_where_nobody_is_waited_for() -> None:
             clearing.send(None)
 
 
-async def test_who_waits_has_had_a_turn_once_it_is_cleared() -> None:
+async def test_cleared_returns_when_every_waiter_has_had_its_turn() -> None:
     gate, made = SpawnGate(), []
 
     async def make(number: int) -> None:
@@ -88,7 +88,7 @@ async def test_after_a_spawn_that_stalled_the_loop_the_next_one_waits() -> None:
         assert time.monotonic() - ended > STALL
 
 
-async def test_whoever_made_the_child_goes_on_while_the_others_rest() -> None:
+async def test_task_that_spawned_goes_on_while_the_others_pause() -> None:
     gate = SpawnGate()
     async with asyncio.timeout(5):
         async with gate:

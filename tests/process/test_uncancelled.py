@@ -146,7 +146,7 @@ async def test_work_that_is_cancelled_itself_raises_that() -> None:
     assert waiting.cancelling() == 0  # it was not the caller who was cancelled
 
 
-async def test_each_native_cancellation_tells_the_work() -> None:
+async def test_each_native_cancellation_calls_on_cancel() -> None:
     work, told = Work(), []
     waiting = asyncio.create_task(complete(work(), on_cancel=lambda: told.append(1)))
     await work.begun.wait()
@@ -159,7 +159,7 @@ async def test_each_native_cancellation_tells_the_work() -> None:
         await waiting
 
 
-async def test_scope_that_is_cancelled_tells_the_fleet_once() -> None:
+async def test_scope_that_is_cancelled_calls_on_cancel_once() -> None:
     """Unless it is shielded, anyio cancels a task in a cancelled scope again in every turn of the loop."""
     told: list[int] = []
     ended = asyncio.Event()

@@ -292,14 +292,14 @@ def test_command_runs_unwatched_without_setsid(home: Path, tmp_path: Path) -> No
     assert reports.watched is False
 
 
-def test_command_runs_unwatched_where_there_is_no_temporary_directory(home: Path) -> None:
+def test_command_runs_unwatched_without_a_temporary_directory(home: Path) -> None:
     text = "export TMPDIR=/nonexistent; " + wrapped("wc -c; exit 3", b"abc")
     ended, reports = own(session(home, "dash", text, b"abc", held_open=False))
     assert ended == Ended(3, b"3\n", b"")
     assert reports.watched is False
 
 
-def test_nothing_stays_where_no_fifo_can_be_made(home: Path, tmp_path: Path) -> None:
+def test_nothing_is_left_if_no_fifo_can_be_made(home: Path, tmp_path: Path) -> None:
     programs, temporary = tmp_path / "programs", tmp_path / "temporary"
     programs.mkdir()
     temporary.mkdir()
@@ -346,7 +346,7 @@ def test_restricted_shell_refuses_the_wrapper_and_nothing_is_reported(home: Path
 # kill requests
 
 
-def test_watchdog_hears_no_word_but_ours(tmp_path: Path) -> None:
+def test_watchdog_ignores_input_that_is_no_kill_request(tmp_path: Path) -> None:
     fifo = tmp_path / "release"
     os.mkfifo(fifo)
     process = subprocess.Popen(

@@ -178,7 +178,7 @@ def test_host_text_with_another_pid_is_not_believed() -> None:
     assert (ending.status, ending.sent) == (Status.DROPPED, False)
 
 
-def test_untagged_debug_lines_prove_nothing_where_lines_are_tagged() -> None:
+def test_untagged_debug_lines_prove_nothing_if_lines_are_tagged() -> None:
     ending = end(SENT + crlf(EXIT_STATUS, "debug1: Exit status 0", "Connection closed by x"), 255, style=LOGVERBOSE)
     assert ending.status is not Status.OK
     assert not SshLog(LOGVERBOSE).stamps.sent

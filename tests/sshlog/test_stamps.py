@@ -34,7 +34,7 @@ def test_a_phase_without_a_stamp_gives_its_time_to_the_next() -> None:
     assert split == Phases(queued=0.0, resolve=1.0, handshake=3.0, auth=1.0, run=2.0, close=1.0)
 
 
-def test_the_phase_it_ended_in_gets_the_rest() -> None:
+def test_the_last_phase_gets_the_remaining_time() -> None:
     assert phases(Stamps(connecting=1.0), 0.0, 8.0, 2.0) == Phases(queued=2.0, resolve=1.0, connect=7.0)
     assert phases(Stamps(), 0.0, 8.0, 0.0) == Phases(queued=0.0, resolve=8.0)
 

@@ -174,7 +174,7 @@ def test_output_that_cannot_be_moved_is_read_all_the_same() -> None:
     store.close()
 
 
-def test_no_place_for_a_temporary_file_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_file_that_cannot_be_made_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
     monkeypatch.setenv("TMPDIR", "/nonexistent")
     store = Store(3)
@@ -201,7 +201,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     go.set()
 
 
-def test_what_comes_while_the_disk_is_busy_waits_for_nobody_and_keeps_its_place(disk: threading.Event) -> None:
+def test_output_that_comes_while_the_disk_is_busy_is_queued_in_order(disk: threading.Event) -> None:
     store = Store(0)
     capture = store.capture(None)
     first = capture.write(b"abc")

@@ -48,7 +48,7 @@ def test_impossible_options_are_refused_at_the_door(options: Any) -> None:
         SshdFleet(sshd_options=options)
 
 
-def test_penalties_are_off_where_sshd_has_them() -> None:
+def test_penalties_are_off_if_sshd_has_them() -> None:
     def written(version: tuple[int, int]) -> str:
         return sshd_config(Layout(Path("/d")), 1, version=version, use_pam=False, options={})
 

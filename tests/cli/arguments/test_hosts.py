@@ -84,7 +84,7 @@ def test_hosts(capfd: pytest.CaptureFixture[str], arguments: list[str], hosts: s
     assert listed(capfd, *arguments) == hosts
 
 
-def test_the_file_in_wcoll_counts_where_nothing_else_names_hosts(
+def test_the_file_in_wcoll_counts_if_nothing_else_names_hosts(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WCOLL", "hosts")
@@ -118,6 +118,6 @@ def test_hosts_from_standard_input(capfd: pytest.CaptureFixture[str], monkeypatc
         ([], "no hosts: name them with -w"),
     ],
 )
-def test_hosts_that_nobody_can_run_on(capfd: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+def test_hosts_that_cannot_be_used(capfd: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
     assert main([*arguments, "-q"]) == 2
     assert said in capfd.readouterr().err

@@ -105,7 +105,7 @@ def test_after_too_many_failures_no_further_host_is_started(
     assert done.returncode == code
 
 
-def test_those_in_flight_end_by_themselves_but_for_fail_fast(on_fleet: Sshfan, tmp_path: Path) -> None:
+def test_hosts_in_flight_run_to_their_end_except_with_fail_fast(on_fleet: Sshfan, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     command = f"mkdir {gate} 2>/dev/null && exit 1; until [ -e {gate}/open ]; do sleep 0.05; done; echo done"
     waiting = f"mkdir {gate} 2>/dev/null && {{ sleep 1; touch {gate}/open; exit 1; }}; {command}"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.support.cli_program import Sshfan
 
 
-def test_standard_input_reaches_every_host_where_asked(fleet: SshdFleet) -> None:
+def test_standard_input_reaches_every_host_if_asked(fleet: SshdFleet) -> None:
     done = subprocess.run(
         [*PROGRAM, "--ssh-config", fleet.ssh_config, "-I", "-w", "node[001-002]", "cat"],
         check=False, input=b"mine\n", capture_output=True, timeout=LIMIT, env=environment(),
@@ -22,7 +22,7 @@ def test_standard_input_reaches_every_host_where_asked(fleet: SshdFleet) -> None
     assert sorted(done.stdout.splitlines()) == [b"node001: mine", b"node002: mine"]
 
 
-def test_the_commands_bytes_are_untouched_where_nothing_may_be_killed(on_fleet: Sshfan) -> None:
+def test_the_commands_bytes_are_untouched_with_kill_never(on_fleet: Sshfan) -> None:
     done = on_fleet("--kill=never", "-w", "node001", 'printf %s "$SSH_ORIGINAL_COMMAND"; ps -o args= -p $$')
 
     assert b"ps -o args=" in done.stdout

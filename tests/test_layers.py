@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -41,6 +42,8 @@ DOORS = {"api", "legacy", "__init__"}
 GRAB_BAGS = {"utils", "util", "helpers", "helper", "manager", "core", "common", "misc"}
 MOST_LINES = 400
 MOST_MODULES = 14
+WHOLE_PROGRAM = {"cli/test_command_line.py", "cli/test_ending.py", "cli/test_terminal.py"}
+"""Tests that belong to no single module of their folder."""
 ONE_OBJECT_ON_PURPOSE = {"process/child.py"}
 
 
@@ -81,6 +84,14 @@ def test_folder_imports_only_from_above(name: str) -> None:
     mine = [path for path in files() if layer(module_name(path)) == name]
     wrong = {str(path): sorted(imports(path)) for path in mine if {layer(each) for each in imports(path)} - above}
     assert wrong == {}
+
+
+def test_each_test_file_of_a_folder_is_about_one_of_its_modules() -> None:
+    tests = Path(__file__).parent
+    found = {path.relative_to(tests) for path in tests.rglob("test_*.py")}
+    about = {path: PACKAGE / path.parent / path.name.removeprefix("test_") for path in found}
+    wrong = {os.fspath(path) for path, module in about.items() if path.parent != Path() and not module.exists()}
+    assert wrong == WHOLE_PROGRAM
 
 
 def test_no_two_files_import_each_other_in_a_circle() -> None:

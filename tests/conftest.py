@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.metadata
 import os
 import signal
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from sshfan_async.testing import SshdFleet
     from sshfan_async.testing.pytest_plugin import SshdFleetFactory
 
-pytest.register_assert_rewrite("tests.support.names", "tests.support.truth")
+pytest.register_assert_rewrite("tests.support.loops", "tests.support.names", "tests.support.truth")
 
 # If the package is installed, its entry point has loaded the plugin, and pytest refuses to load it twice.
 _INSTALLED = any(
@@ -40,6 +41,12 @@ for _signal in (signal.SIGHUP, signal.SIGINT):
 
 # In the programs that the tests start, a deprecation is an error too.
 os.environ["PYTHONWARNINGS"] = "error::DeprecationWarning"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_garbage_of_other_modules() -> None:
+    """Free what earlier modules have left: it must not close descriptors while a test counts them."""
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

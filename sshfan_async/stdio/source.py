@@ -132,8 +132,11 @@ def _copied(stream: BinaryIO, cancel_pipe: int) -> _Spooled:
             while data := _read_some(stream, cancel_pipe):
                 spool.write(data, spool.reserve(len(data)))
                 size += len(data)
-        finally:
             spool.close()
+        except BaseException:
+            spool.close()
+            del spool  # the traceback of the exception would keep the file open
+            raise
         return _Spooled(spool, size)
     finally:
         os.close(cancel_pipe)

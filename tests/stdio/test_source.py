@@ -147,6 +147,18 @@ async def test_source_leaves_no_descriptor(path: Path) -> None:
     assert descriptors() == before
 
 
+async def test_temporary_file_is_closed_while_the_error_of_its_stream_is_held() -> None:
+    class Broken:
+        def read(self, count: int = -1) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    before = descriptors()
+    with pytest.raises(OSError, match="Input/output error") as held:
+        await content(Broken())
+    assert held.value.__traceback__ is not None
+    assert descriptors() == before
+
+
 # to real hosts
 
 

@@ -24,7 +24,7 @@ def test_some_hosts_misbehave_on_purpose_and_the_demo_is_a_success(sshfan: Sshfa
     assert re.search(r"^40 hosts in \d\.\d s: 35 ok, 3 failed, 1 timed out, 1 unreachable$", said, re.MULTILINE)
     assert "  node[008,028,038] (3): the command exited with 3\n" in said
     assert "  node018: timed out after 3.0 s in run\n" in said
-    assert re.search(r"^slowest:\n  node018 +3\.\d\d s .*run 3\.0\d", said, re.MULTILINE)
+    assert re.search(r"^slowest:\n  node018 +3\.\d\d s .*run 3\.\d", said, re.MULTILINE)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -37,6 +37,7 @@ def test_plugin_imports_nothing_of_the_package_until_a_fixture_is_used(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makeini("[pytest]")  # otherwise pytest may find this project's own, above the temporary directory
     pytester.makepyfile(
         """
         import sys

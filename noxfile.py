@@ -31,7 +31,7 @@ def lower_bounds() -> list[str]:
 def tests(session: nox.Session) -> None:
     """Run the test suite; arguments go to pytest."""
     session.install("-e", ".[test]")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "-n", "2", *session.posargs)
 
 
 @nox.session
@@ -47,7 +47,7 @@ def oldest(session: nox.Session) -> None:
     constraints = Path(session.create_tmp(), "constraints.txt")
     constraints.write_text("".join(f"{line}\n" for line in lower_bounds()))
     session.install("-e", ".[test]", "-c", str(constraints))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "-n", "2", *session.posargs)
 
 
 @nox.session

@@ -15,7 +15,6 @@ _BIDI = r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 _IN_TEXT = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}]")
 _IN_LINE = re.compile(rf"[\x00-\x1f\x7f-\x9f{_BIDI}]")
 
-_PASSWORD = re.compile(r"\A([^:]*):.*@", re.DOTALL)
 _LONGEST_VALUE = 80
 """The most characters of a value that an error message shows."""
 
@@ -44,8 +43,16 @@ def shown(value: object) -> str:
 
     The password in `user:password@host` is left out.
     """
-    text = ascii(_PASSWORD.sub(r"\1:...@", value)) if isinstance(value, str) else ascii(reprlib.repr(value))[1:-1]
+    text = ascii(_beginning(value)) if isinstance(value, str) else ascii(reprlib.repr(value))[1:-1]
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+
+
+def _beginning(text: str) -> str:
+    """Return the part of `text` that can be shown, without what is between its first `:` and its last `@`."""
+    colon, at = text.find(":"), text.rfind("@")
+    if 0 <= colon < at:
+        text = f"{text[: min(colon, _LONGEST_VALUE)]}:...{text[at : at + _LONGEST_VALUE]}"
+    return text[: _LONGEST_VALUE + 1]
 
 
 def _escaped(found: re.Match[str]) -> str:

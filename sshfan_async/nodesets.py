@@ -17,13 +17,19 @@ from sshfan_async.targets import BRACKETED_ADDRESS, Target
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["group_resolver", "nodes"]
+__all__ = ["Expansion", "group_names", "group_resolver", "nodes"]
 
 _PIECE = re.compile(r"((?:\[[^\]]*\]?|[^,!&^\[]+)*)([,!&^]?)")
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 _RANGE = re.compile(r"([0-9]{1,255})(?:-([0-9]{1,255})(?:/([0-9]{1,255}))?)?")
 # ClusterShell puts a group's name into a shell command unquoted (NodeUtils.py, UpcallGroupSource).
 _GROUP = re.compile(r"@(?:[A-Za-z0-9_][A-Za-z0-9_.-]*:)?(?:\*|[A-Za-z0-9_][A-Za-z0-9_.+=:-]*)")
+_GROUP_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=:-]{0,254}")
+
+_MAX_LENGTH = 4 * 1024 * 1024
+"""Characters of a node set: room for `limit` long names."""
+_MAX_BRACKETS = 16
+"""Brackets in one operand: ClusterShell's time grows with their square."""
 
 
 def nodes(text: str, *, limit: int = 100_000) -> list[Target]:
@@ -37,23 +43,49 @@ def nodes(text: str, *, limit: int = 100_000) -> list[Target]:
 
     Raises:
         InvalidTarget: the set is empty, a group is unknown, a wildcard matches nothing, a name cannot be a `Target`,
-            or the set, or the ranges of one operand, have more than `limit` targets.
+            the set has more than `limit` targets, or its operands name more than twice as many.
 
     """
-    if not isinstance(text, str):
-        raise InvalidTarget(f"{shown(text)} is not text: give a node set like 'web[1-20],@db'")
-    if not text.strip():
-        raise InvalidTarget(f"{shown(text)} names no host: give a node set like 'web[1-20],@db'")
-    found: dict[Target, None] = {}
-    for operator, piece in _pieces(text):
-        if not piece:
-            raise InvalidTarget(f"{shown(text)} is missing a name: write one on both sides of , ! & ^")
-        found = _combine(found, operator, dict.fromkeys(_expand(piece, limit)))
-        if len(found) > limit:
-            raise InvalidTarget(_too_many(text, limit))
-    if not found:
-        raise InvalidTarget(f"{shown(text)} names no host: its groups are empty, or all hosts are excluded")
-    return list(found)
+    return Expansion(limit).expand(text)
+
+
+class Expansion:
+    """Expands node sets within one budget: a target counts each time that an operand names it."""
+
+    def __init__(self, limit: int = 100_000) -> None:
+        """`limit`: targets that one set may have; all operands together may name twice as many."""
+        self._limit = limit
+        self._left = 2 * limit
+
+    def expand(self, text: str) -> list[Target]:
+        """Return the targets of a node set, as `nodes` does.
+
+        Raises:
+            InvalidTarget: as `nodes`; or all sets together name too many targets.
+
+        """
+        if not isinstance(text, str):
+            raise InvalidTarget(f"{shown(text)} is not text: give a node set like 'web[1-20],@db'")
+        if len(text) > _MAX_LENGTH:
+            raise InvalidTarget(f"{shown(text)} is longer than {_MAX_LENGTH} characters: name the hosts in a file")
+        if not text.strip():
+            raise InvalidTarget(f"{shown(text)} names no host: give a node set like 'web[1-20],@db'")
+        found: dict[Target, None] = {}
+        for operator, piece in _pieces(text):
+            if not piece:
+                raise InvalidTarget(f"{shown(text)} is missing a name: write one on both sides of , ! & ^")
+            named = dict.fromkeys(_expand(piece, self._limit))
+            self._left -= len(named)
+            if self._left < 0:
+                raise InvalidTarget(
+                    f"{shown(text)} is too much: all node sets together name more than {2 * self._limit} hosts"
+                )
+            found = _combine(found, operator, named)
+            if len(found) > self._limit:
+                raise InvalidTarget(_too_many(text, self._limit))
+        if not found:
+            raise InvalidTarget(f"{shown(text)} names no host: its groups are empty, or all hosts are excluded")
+        return list(found)
 
 
 def _pieces(text: str) -> Iterator[tuple[str, str]]:
@@ -124,6 +156,8 @@ def _split_user(piece: str) -> tuple[str | None, str]:
 def _check_size(names: str, limit: int) -> None:
     """Raise InvalidTarget for more than `limit` names: ClusterShell holds every number of a range in memory."""
     size = 1
+    if names.count("[") > _MAX_BRACKETS:
+        raise InvalidTarget(f"{shown(names)} has more than {_MAX_BRACKETS} brackets: write several node sets")
     for brackets in _BRACKETS.finditer(names):
         numbers = 0
         widths = set()
@@ -140,6 +174,18 @@ def _check_size(names: str, limit: int) -> None:
         size *= numbers
         if size > limit:
             raise InvalidTarget(_too_many(names, limit))
+
+
+def group_names() -> list[str]:
+    """Return the groups of ClusterShell's default source, sorted; names that no group can have are left out.
+
+    Raises:
+        Exception: of any class; the configuration or the group source fails.
+
+    """
+    from ClusterShell.NodeSet import grouplist
+
+    return sorted(filter(_GROUP_NAME.fullmatch, grouplist(resolver=group_resolver())))
 
 
 def group_resolver() -> Any:
@@ -168,6 +214,9 @@ class _Groups:
         from ClusterShell.NodeUtils import GroupResolverSourceError, GroupSourceError
 
         name = shown(f"@{namespace}:{group}" if namespace else f"@{group}")
+        # A group can be named inside the data of another one, or come from the list of a group source.
+        if not _GROUP_NAME.fullmatch(group):
+            raise InvalidTarget(f"{name} cannot be the name of a group: use letters, digits and _ . + = : - only")
         try:
             names = self._resolver.group_nodes(group, namespace)
         except GroupResolverSourceError:
@@ -186,8 +235,7 @@ class _Groups:
         return self._checked(self._resolver.all_nodes(namespace))
 
     def grouplist(self, namespace: str | None = None) -> list[str]:
-        listed: list[str] = self._resolver.grouplist(namespace)
-        return listed
+        return list(filter(_GROUP_NAME.fullmatch, self._resolver.grouplist(namespace)))
 
     def _lists(self, group: str, namespace: str | None) -> bool:
         from ClusterShell.NodeSet import NodeSetException, grouplist

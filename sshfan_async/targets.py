@@ -18,12 +18,16 @@ from sshfan_async.escape import shown
 
 __all__ = ["BRACKETED_ADDRESS", "Hosts", "Target", "targets"]
 
+_MAX_LENGTH = 1024
+"""Characters of `[user@]host[:port]`, more than it needs. Longer text is refused before a pattern is tried."""
+
 _HOST = re.compile(r"(?!-)[A-Za-z0-9._-]{1,255}")
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9._-]{1,200})?")
-# A shell reads a leading '#' as a comment, and a last '\' as an escape. '@@' and outer '@' mean groups.
-_USER = re.compile(r"(?![-#@]|.*@@)[A-Za-z0-9._+@\\#-]{1,255}(?<![@\\])")
+# The characters that ssh takes (ssh.c: valid_ruser) and no shell changes. A shell reads a leading '#' as a comment,
+# and a last '\' as an escape. '@@' and outer '@' mean groups.
+_USER = re.compile(r"(?![-#@]|.*@@)[A-Za-z0-9._+=@\\/#-]{1,255}(?<![@\\])")
 _PORT = re.compile(r"[0-9]{1,5}")
-BRACKETED_ADDRESS = re.compile(r"\[([^\[\]]*:[^\[\]]*)\](?::(.*))?", re.DOTALL)
+BRACKETED_ADDRESS = re.compile(r"\[([^\[\]:]*:[^\[\]]*)\](?::(.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """Return the target for `[user@]host[:port]`.
+        """Return the target for `[user@]host[:port]`; surrounding white space is dropped.
 
         The user ends at the last `@`. An IPv6 address with a port is written `[address]:port`.
 
@@ -62,6 +66,9 @@ class Target:
         """
         if not isinstance(text, str):
             raise InvalidTarget(f"{shown(text)} is not text: give a name like 'web1' or 'ops@web1:2222'")
+        if len(text) > _MAX_LENGTH:
+            raise InvalidTarget(f"{shown(text)} is longer than {_MAX_LENGTH} characters: give a name like 'web1'")
+        text = text.strip()
         if "://" in text:
             raise InvalidTarget(f"{shown(text)} is a URL: write [user@]host[:port] instead")
         user, at, address = text.rpartition("@")
@@ -102,7 +109,7 @@ def targets(hosts: Hosts) -> dict[Target, str]:
         if isinstance(each, Target):
             found.setdefault(each, str(each))
         else:
-            found.setdefault(Target.parse(each), each)
+            found.setdefault(Target.parse(each), each.strip())
     return found
 
 
@@ -160,9 +167,9 @@ def _wrong_with_user(user: object) -> str:
         return f"user {name} is empty: give a user name or None"
     if user.startswith("-"):
         return f"user {name} starts with '-', so ssh could read it as an option: give a user name"
-    odd = re.search(r"[^A-Za-z0-9._+@\\#-]", user)
+    odd = re.search(r"[^A-Za-z0-9._+=@\\/#-]", user)
     if odd is not None:
-        return f"user {name} contains {odd[0]!a}: use ASCII letters, digits and . _ - + @ # \\ only"
+        return f"user {name} contains {odd[0]!a}: use ASCII letters, digits and . _ - + = @ # / \\ only"
     if len(user) > 255:
         return f"user {name} is longer than 255 characters: give a user name"
     if "@@" in user or user[0] == "@" or user[-1] == "@":

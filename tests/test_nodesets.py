@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sshfan_async.errors import InvalidTarget
-from sshfan_async.nodesets import nodes
+from sshfan_async.nodesets import Expansion, nodes
+from sshfan_async.targets import Target
 from tests.support.names import assert_one_printable_line, assert_safe, odd_text
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ map: true
 
 [broken]
 map: false
+
+[listing]
+map: echo $GROUP
+list: echo 'good $(echo${IFS}x>marker) ;id'
 """
 
 CLUSTER_YAML = """\
@@ -46,6 +51,7 @@ more:
     db: 'extra1'
 odd:
     loop: '@loop'
+    shell: 'web1,@shell:$(echo${IFS}x>marker)'
     ghost: 'web1,@nope'
     wide: 'web1[9,10]'
 huge:
@@ -203,6 +209,39 @@ def test_a_group_name_never_reaches_a_shell_as_code(group: str, groups: Path) ->
     assert not (groups / "marker").exists()
 
 
+def test_a_group_name_inside_group_data_never_reaches_a_shell_as_code(groups: Path) -> None:
+    with pytest.raises(InvalidTarget, match="cannot be the name of a group"):
+        nodes("@odd:shell")
+    assert not (groups / "marker").exists()
+
+
+def test_group_names_that_a_source_lists_never_reach_a_shell_as_code(groups: Path) -> None:
+    assert nodes("@listing:*") == [Target("good")]
+    assert not (groups / "marker").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a[1]" * 64000, "more than 16 brackets"),
+        (",".join(["n[1-100000]"] * 20), "together name more than 200000 hosts"),
+        ("n[1-100000],n[1-100000]!n[1-100000]", "together name more than 200000 hosts"),
+        ("[" + ":" * 32768, "is not a node set"),
+        ("x" * 10**7, "longer than 4194304 characters"),
+    ],
+)
+def test_the_work_for_hostile_text_is_bounded(text: str, message: str) -> None:
+    with pytest.raises(InvalidTarget, match=message):
+        nodes(text)
+
+
+def test_one_budget_holds_for_all_sets_that_are_expanded_together() -> None:
+    expansion = Expansion(limit=10)
+    assert len(expansion.expand("n[1-10]")) == len(expansion.expand("m[1-10]")) == 10
+    with pytest.raises(InvalidTarget, match="together name more than 20 hosts"):
+        expansion.expand("web1")
+
+
 @settings(deadline=None)  # may call a group source
 @given(odd_text)
 def test_any_text_expands_to_safe_targets_or_is_refused_in_one_line(text: str) -> None:
@@ -256,7 +295,7 @@ def test_groups_are_not_those_of_the_example_that_clustershell_installs() -> Non
 
 def test_clustershell_is_imported_only_to_expand_and_reads_the_users_groups(groups: Path) -> None:
     program = (
-        "import sys; from sshfan_async.nodesets import nodes; nodes('web1,ops@[::1]:22');"
+        "import sys; from sshfan_async.nodesets import Expansion, nodes; nodes('web1,ops@[::1]:22');"
         "print('ClusterShell' in sys.modules, *nodes('@db'))"
     )
     printed = subprocess.run(

@@ -26,6 +26,10 @@ from tests.support.names import assert_one_printable_line, assert_safe, odd_text
         ("ops@example.org@web1", Target("web1", "ops@example.org")),
         ("CORP\\ops@web1", Target("web1", "CORP\\ops")),
         ("ops#db1@bastion", Target("bastion", "ops#db1")),
+        ("DOM/op@web1", Target("web1", "DOM/op")),
+        ("ops=root@bastion", Target("bastion", "ops=root")),
+        (" web1\n", Target("web1")),
+        ("\tops@[::1]:22 ", Target("::1", "ops", 22)),
         ("::1", Target("::1")),
         ("[::1]", Target("::1")),
         ("::1:22", Target("::1:22")),
@@ -58,8 +62,8 @@ def test_parse_takes_the_text_form(text: str, target: Target) -> None:
         ("#ops@web1", "user '#ops' starts with '#'"),
         ("ops\\@web1", "ends with '\\'"),
         ("%r@web1", "user '%r' contains '%'"),
-        ("web1 ", "'web1 ' contains ' '"),
-        ("web1\n", r"'web1\n' contains '\n'"),
+        ("web 1", "'web 1' contains ' '"),
+        ("web\n1", r"'web\n1' contains '\n'"),
         ("web1\x1b[2J", r"'web1\x1b[2J'"),
         ("web1;id", "contains ';'"),
         ("$(id)", "contains '$'"),
@@ -68,7 +72,9 @@ def test_parse_takes_the_text_form(text: str, target: Target) -> None:
         ("web1:ssh", "'web1:ssh' has no port number"),
         ("web1:+22", "no port number"),
         ("web1:٢٢", "no port number"),
-        ("web1:" + "9" * 5000, "no port number"),
+        ("web1:" + "9" * 900, "no port number"),
+        ("[" + ":" * 32768, "longer than 1024 characters"),
+        ("x" * 10**7, "longer than 1024 characters"),
         ("web1:0", "port 0 of 'web1'"),
         ("web1:65536", "port 65536 of 'web1'"),
         ("web1:22:33", "'web1:22:33' is not an IPv6 address"),
@@ -153,6 +159,12 @@ def test_any_text_parses_to_a_safe_target_or_is_refused_in_one_line(text: str) -
         assert Target.parse(str(target)) == target
 
 
+def test_a_password_beyond_what_is_shown_is_not_repeated() -> None:
+    with pytest.raises(InvalidTarget) as refusal:
+        Target.parse("ops:" + "s3cret" * 100_000 + "@web1")
+    assert "s3cret" not in str(refusal.value)
+
+
 # targets()
 
 
@@ -187,3 +199,7 @@ def test_targets_of_100_000_names_take_less_than_2_seconds() -> None:
     began = time.process_time()
     assert len(targets(given_names)) == 100_000
     assert time.process_time() - began < 2
+
+
+def test_white_space_around_a_name_is_dropped_at_every_door() -> None:
+    assert targets([" web1\n", "web1"]) == {Target("web1"): "web1"}

@@ -24,6 +24,6 @@ def assert_safe(target: Target) -> None:
             assert part
             assert part.isascii()
             assert part.isprintable()
-            assert not set(part) & set(" \"'`$;&|<>(){}[]*?!~^,/=")
+            assert not set(part) & set(" \"'`$;&|<>(){}[]*?!~^,")
             assert part[0] not in "-#"
             assert part[-1] != "\\"

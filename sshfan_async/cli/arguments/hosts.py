@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from sshfan_async.cli.arguments.host_lists import Line, lines_of_file, lines_of_standard_input
 from sshfan_async.errors import InvalidTarget
-from sshfan_async.nodesets import nodes
+from sshfan_async.nodesets import Expansion
 from sshfan_async.targets import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from sshfan_async.cli.arguments.command_line import CommandLine
 
 __all__ = ["select_targets"]
 
 _PIECE = re.compile(r"(?:\[[^\]]*\]?|[^,\[]+)+")
-_COMMENT = re.compile(r"(?:^|\s)#.*")
 
 # No host has this name. `nodes` refuses an empty set, but an excluded group may be empty.
 _PLACEHOLDER = Target(".")
@@ -37,11 +35,12 @@ def select_targets(command_line: CommandLine) -> list[Target]:
     """
     included: dict[Target, None] = {}
     excluded: list[Target] = []
+    expansion = Expansion()
     for name, text in _sources(command_line):
         if name == "exclude":
-            excluded += nodes(f"{_PLACEHOLDER},{text}")
+            excluded += _expand(expansion, text, excludes=True)
         else:
-            included.update(dict.fromkeys(nodes(text)))
+            included.update(dict.fromkeys(_expand(expansion, text, excludes=False)))
     excluded_hosts = {target.host for target in excluded if target.user is None and target.port is None}
     excluded_targets = set(excluded)
     remaining = [
@@ -54,7 +53,17 @@ def select_targets(command_line: CommandLine) -> list[Target]:
     return remaining
 
 
-def _sources(command_line: CommandLine) -> Iterator[tuple[str, str]]:
+def _expand(expansion: Expansion, node_set: str | Line, *, excludes: bool) -> list[Target]:
+    text = node_set if isinstance(node_set, str) else node_set.text
+    try:
+        return expansion.expand(f"{_PLACEHOLDER},{text}" if excludes else text)
+    except InvalidTarget as error:
+        if isinstance(node_set, str):
+            raise
+        raise InvalidTarget(f"{node_set}: {error}") from None
+
+
+def _sources(command_line: CommandLine) -> Iterator[tuple[str, str | Line]]:
     """Yield pairs of `include` or `exclude` and a node set."""
     for value in command_line.node_sets:
         _check_names("-w", value, "give a node set like 'web[1-20],@db'")
@@ -64,11 +73,11 @@ def _sources(command_line: CommandLine) -> Iterator[tuple[str, str]]:
     if command_line.all_nodes:
         yield "include", "@*"
     for path in command_line.host_files:
-        yield from (("include", line) for line in _lines(path))
+        yield from (("include", line) for line in lines_of_file(path))
     if not (command_line.node_sets or command_line.groups or command_line.all_nodes or command_line.host_files):
         wcoll = os.environ.get("WCOLL")
         if wcoll:
-            yield from (("include", line) for line in _lines(wcoll))
+            yield from (("include", line) for line in lines_of_file(wcoll))
     for value in command_line.excluded:
         _check_names("-x", value, "leave the option out")
         yield from _pieces(value, excludes=True)
@@ -82,8 +91,8 @@ def _check_names(option: str, value: str, remedy: str) -> None:
         raise click.UsageError(f"{option} {value!r} names no hosts: {remedy}")
 
 
-def _pieces(value: str, *, excludes: bool) -> Iterator[tuple[str, str]]:
-    """Split off pdsh's `^FILE`, `-` and `-NODES`; the text between them is one node set."""
+def _pieces(value: str, *, excludes: bool) -> Iterator[tuple[str, str | Line]]:
+    """Split off pdsh's `^FILE`, `-`, `-NODES` and `-^FILE`; the text between them is one node set."""
     kind = "exclude" if excludes else "include"
     ordinary: list[str] = []
     for piece in _PIECE.findall(value) or [value]:
@@ -94,10 +103,12 @@ def _pieces(value: str, *, excludes: bool) -> Iterator[tuple[str, str]]:
         if ordinary:
             yield kind, ",".join(ordinary)
             ordinary = []
-        if text.startswith("^"):
-            yield from ((kind, line) for line in _lines(text[1:]))
-        elif text == "-":
-            yield from ((kind, line) for line in _standard_input())
+        if text == "-":
+            yield from ((kind, line) for line in lines_of_standard_input())
+        elif text.startswith("^"):
+            yield from ((kind, line) for line in lines_of_file(text[1:]))
+        elif text.startswith("-^"):
+            yield from (("exclude", line) for line in lines_of_file(text[2:]))
         else:
             yield "exclude", text[1:]
     if ordinary:
@@ -106,36 +117,3 @@ def _pieces(value: str, *, excludes: bool) -> Iterator[tuple[str, str]]:
 
 def _group(text: str) -> str:
     return ",".join(f"@{name.strip().removeprefix('@')}" for name in text.split(","))
-
-
-def _lines(path: str) -> Iterator[str]:
-    try:
-        with Path(path).expanduser().open(encoding="utf-8") as file:
-            yield from _parsed(file, path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"cannot read the hosts in {path!r}: {_why(error)}") from None
-
-
-def _standard_input() -> Iterator[str]:
-    try:
-        # sys.stdin is None if descriptor 0 was closed at startup.
-        yield from _parsed(() if sys.stdin is None else sys.stdin, "standard input")
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"cannot read the hosts from standard input: {_why(error)}") from None
-
-
-def _why(error: OSError | UnicodeDecodeError) -> str:
-    return "it is not text" if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)
-
-
-def _parsed(lines: Iterable[str], source: str) -> Iterator[str]:
-    found = False
-    for number, line in enumerate(lines, 1):
-        text = _COMMENT.sub("", line).strip()
-        if len(text.split()) > 1:
-            raise InvalidTarget(f"{source}, line {number}: {text[:80]!r}: write one node set per line")
-        if text:
-            found = True
-            yield text
-    if not found:
-        raise InvalidTarget(f"{source} names no hosts: write one node set per line")

@@ -86,12 +86,11 @@ class _Group(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
-        from ClusterShell.NodeSet import grouplist
 
-        from sshfan_async.nodesets import group_resolver
+        from sshfan_async.nodesets import group_names
 
         try:
-            groups = sorted(grouplist(resolver=group_resolver()))
+            groups = group_names()
         except Exception:  # no groups.conf, or one of its sources fails: offer nothing
             groups = []
         return [CompletionItem(group) for group in groups if group.startswith(incomplete)]

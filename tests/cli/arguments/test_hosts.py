@@ -28,6 +28,11 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "clustershell").mkdir()
     (tmp_path / "clustershell" / "groups.conf").write_text(GROUPS)
     (tmp_path / "hosts").write_text("# all\nweb[1-2]\n\n  ops@db1:2222  # the old one\n")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "all").write_text("#include ../hosts\nweb9# the new one\n#included by nobody\n")
+    (tmp_path / "circle").write_text("web1\n#include circle\n")
+    (tmp_path / "marked").write_bytes(b"\xef\xbb\xbfweb1\nops#db@db2\n")
+    (tmp_path / "wrong").write_text("web1\n\nweb[2\n")
     (tmp_path / "two").write_text("web1 web2\n")
     (tmp_path / "empty").write_text("# nobody\n")
     (tmp_path / "bytes").write_bytes(b"\xff\n")
@@ -62,6 +67,9 @@ def listed(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["-w", "-web2,web[1-3]"], "web1,web3"),
         (["-w", "^hosts"], "web1,web2,ops@db1:2222"),
         (["-w", "^hosts,web9", "-x", "^hosts"], "web9"),
+        (["-w", "web[1-3],-^hosts"], "web3"),
+        (["-w", "^more/all"], "web1,web2,ops@db1:2222,web9"),
+        (["--hostfile", "marked"], "web1,ops#db@db2"),
         (["-g", "web"], "web1,web2,web3"),
         (["-g", "web,db", "-X", "down"], "web1,web3,db1,db2"),
         (["-a"], "db1,db2,web1,web2,web3"),
@@ -105,7 +113,12 @@ def test_hosts_from_standard_input(capfd: pytest.CaptureFixture[str], monkeypatc
     [
         (["--hostfile", "two"], "two, line 1: 'web1 web2'"),
         (["--hostfile", "empty"], "empty names no hosts"),
-        (["--hostfile", "bytes"], "it is not text"),
+        (["--hostfile", "bytes"], "bytes, line 1: it is not text"),
+        (["-w", "^wrong"], "wrong, line 3: 'web[2' is not a node set"),
+        (["-w", "^circle"], "include each other"),
+        (["-w", "^nosuch"], "cannot read the hosts in 'nosuch': No such file or directory"),
+        (["-w", "^/dev/zero"], "/dev/zero, line 1: longer than 1048576 characters"),
+        (["-w", "n[1-100000]"] * 3, "together name more than 200000 hosts"),
         (["-g", "nosuch"], "'@nosuch' is an unknown group"),
         (["-g", "none"], "names no host"),
         (["-w", "web1", "-X", "nosuch"], "'@nosuch' is an unknown group"),

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack, cast
 
 from sshfan_async.api import fan_out
 from sshfan_async.engine.run import check_names
@@ -90,9 +90,9 @@ def run(
     names = _names(hostname)
     refused: dict[str, str] = {}
     accepted: dict[str, Target] = {}
-    for name in names:
+    for name, given in names.items():
         try:
-            accepted[name] = Target.parse(name)
+            accepted[name] = given if isinstance(given, Target) else Target.parse(cast("str", given))
         except InvalidTarget as error:
             refused[name] = str(error)
     settings: UnaddressedOptions = {**_DEFAULTS, **options}
@@ -145,16 +145,16 @@ def _call(function: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
     return report
 
 
-def _names(hostname: object) -> list[str]:
+def _names(hostname: object) -> dict[str, object]:
+    """Return what was given for each host, under its key in the result: one bad entry spoils only itself."""
     given = [hostname] if isinstance(hostname, (str, Target)) else hostname
     if not isinstance(given, Iterable) or isinstance(given, (bytes, dict)):
         raise InvalidSetting(f"hostname={hostname!r}: give a name, a Target, or a list, tuple or set of them")
-    names: dict[str, None] = {}
+    names: dict[str, object] = {}
     for name in given:
-        if not isinstance(name, (str, Target)):
-            raise InvalidSetting(f"hostname={name!r} is neither text nor a Target: give the name as a str")
-        names[str(name) if isinstance(name, Target) else name.strip()] = None
-    return list(names)
+        key = name.strip() if isinstance(name, str) else str(name)
+        names.setdefault(key, name)
+    return names
 
 
 def _result(outcome: Outcome) -> HostResult:

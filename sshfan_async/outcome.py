@@ -90,7 +90,7 @@ class Phases:
     @property
     def elapsed(self) -> float:
         """Seconds from the launch of the last attempt to its end: the sum of all phases but `queued`."""
-        return sum(seconds for phase, seconds in self if phase is not Phase.QUEUED)
+        return sum((seconds for phase, seconds in self if phase is not Phase.QUEUED), start=0.0)
 
 
 class Stored(Protocol):

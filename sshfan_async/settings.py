@@ -8,7 +8,9 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias, TypedDict
 
 from sshfan_async.errors import InvalidSetting
@@ -28,6 +30,7 @@ __all__ = [
     "RunOptions",
     "Ssh",
     "UnaddressedOptions",
+    "checked_count",
     "command_text",
     "option_texts",
 ]
@@ -35,8 +38,8 @@ __all__ = [
 OptionValue: TypeAlias = str | int | bool | Sequence[str]
 """The value of an ssh option: text, a number, True (yes), False (no), or several texts for an option given twice."""
 
-Command: TypeAlias = str | Sequence[str]
-"""A text that the remote shell gets unchanged, or a sequence of arguments, which are quoted for the shell."""
+Command: TypeAlias = str | Sequence[str | os.PathLike[str]]
+"""A text that the remote shell gets unchanged, or a sequence of arguments, text or paths, which are quoted for it."""
 
 Input: TypeAlias = bytes | bytearray | memoryview | str | BinaryIO
 """The standard input of each host: bytes, text (sent as UTF-8), or a binary file, read from its current position."""
@@ -69,6 +72,7 @@ class Ssh:
     """How to call the OpenSSH client.
 
     `program`: a name to look up in PATH, or a path. `config_file`: replaces the user's ssh_config (`ssh -F`).
+    A leading `~` in either is the home directory.
     `options`: ssh_config options that win over every file: `{"Port": 2222, "IdentityFile": ["~/a", "~/b"]}`.
     All other options come from the user's ssh_config.
 
@@ -89,6 +93,8 @@ class Ssh:
             text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
             if not isinstance(text, str) or text == "" or "\0" in text:
                 raise InvalidSetting(f"{name}={path!r} is not a path: give the path of a file as text")
+            if text.startswith("~"):
+                object.__setattr__(self, name, os.path.expanduser(text))
         if not isinstance(self.options, Mapping):
             raise InvalidSetting(f"options={self.options!r} is not a mapping: give {{'Port': 2222}}, for example")
         for key, value in self.options.items():
@@ -138,7 +144,7 @@ class OnStop(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clocks:
-    """The clocks of a run, in seconds; None for no limit.
+    """The clocks of a run, in seconds (any real number, or a `timedelta`); None for no limit.
 
     `connect_timeout` starts when an attempt is launched, and stops when the command is sent. `timeout` starts then,
     and stops when the command ends. `deadline` covers the whole run. `kill_after` is the time between TERM and KILL.
@@ -154,14 +160,17 @@ class Clocks:
     kill_after: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("connect_timeout", "timeout", "deadline", "kill_after"):
-            _check_length(name, getattr(self, name))
         for name in ("connect_timeout", "timeout", "deadline"):
             value = getattr(self, name)
-            if value is not None and not (_is_number(value) and value > 0):
-                raise InvalidSetting(f"{name}={value!r}: give a number of seconds above 0, or None for no limit")
-        if not (_is_number(self.kill_after) and self.kill_after >= 0):
+            if value is not None:
+                seconds = _seconds(name, value, "give a number of seconds above 0, or None for no limit")
+                if seconds <= 0:
+                    raise InvalidSetting(f"{name}={value!r}: give a number of seconds above 0, or None for no limit")
+                object.__setattr__(self, name, seconds)
+        grace = _seconds("kill_after", self.kill_after, "give a number of seconds, 0 or more")
+        if grace < 0:
             raise InvalidSetting(f"kill_after={self.kill_after!r}: give a number of seconds, 0 or more")
+        object.__setattr__(self, "kill_after", grace)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,12 +193,13 @@ class Limits:
     memory: int = 64 * 1024 * 1024
 
     def __post_init__(self) -> None:
+        counts = [("retries", 0), ("memory", 0)]
         if self.fanout is not None and not _is_limiter(self.fanout):
-            _check_count("fanout", self.fanout, least=1)
-        _check_count("retries", self.retries, least=0)
-        _check_count("memory", self.memory, least=0)
+            counts.append(("fanout", 1))
         if self.max_output is not None:
-            _check_count("max_output", self.max_output, least=0)
+            counts.append(("max_output", 0))
+        for name, least in counts:
+            object.__setattr__(self, name, checked_count(name, getattr(self, name), least=least))
 
 
 class CommandOptions(TypedDict, total=False):
@@ -228,8 +238,8 @@ def command_text(command: Command) -> str:
     """
     if isinstance(command, str):
         text = command
-    elif isinstance(command, Sequence) and all(isinstance(each, str) for each in command):
-        text = shlex.join(command)
+    elif isinstance(command, Sequence) and all(isinstance(each, str | os.PathLike) for each in command):
+        text = shlex.join(map(_path_text, command))
     else:
         raise InvalidSetting(f"command {command!r}: give text, or a sequence of texts")
     if text == "":
@@ -243,6 +253,13 @@ def command_text(command: Command) -> str:
     return text
 
 
+def _path_text(argument: str | os.PathLike[str]) -> str:
+    text = os.fspath(argument)
+    if not isinstance(text, str):
+        raise InvalidSetting(f"command argument {argument!r}: give text, or a path of text")
+    return text
+
+
 def _is_limiter(value: object) -> bool:
     if isinstance(value, int):
         return False
@@ -251,18 +268,32 @@ def _is_limiter(value: object) -> bool:
     return isinstance(value, anyio.CapacityLimiter)
 
 
-def _is_number(value: object) -> bool:
-    if isinstance(value, int):
-        return not isinstance(value, bool)
-    return isinstance(value, float) and math.isfinite(value)
-
-
-def _check_length(name: str, value: object) -> None:
-    # The value is not shown: an int can have more digits than Python converts to text.
-    if isinstance(value, (int, float)) and MOST_SECONDS < value < math.inf:
+def _seconds(name: str, value: object, remedy: str) -> float:
+    """Return the clock `name` as a float."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InvalidSetting(f"{name}={value!r}: {remedy}")
+    # A large int is not shown: it can have more digits than Python converts.
+    if isinstance(value, int) and value > MOST_SECONDS:
         raise InvalidSetting(f"{name} is too long: give at most {MOST_SECONDS} seconds")
+    seconds = float(max(value, -1)) if isinstance(value, int) else float(value)
+    if not math.isfinite(seconds):
+        raise InvalidSetting(f"{name}={value!r}: {remedy}")
+    if seconds > MOST_SECONDS:
+        raise InvalidSetting(f"{name} is too long: give at most {MOST_SECONDS} seconds")
+    return seconds
 
 
-def _check_count(name: str, value: object, *, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidSetting(f"{name}={value!r}: give a whole number, {least} or more")
+def checked_count(name: str, value: object, *, least: int) -> int:
+    """Return the whole number `value`, of whatever class.
+
+    Raises:
+        InvalidSetting: it is not a whole number, or less than `least`.
+
+    """
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        count = int(value)
+        if count >= least:
+            return count
+    raise InvalidSetting(f"{name}={value!r}: give a whole number, {least} or more")

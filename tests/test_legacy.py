@@ -263,10 +263,24 @@ def test_timeout_is_among_the_options(fleet: SshdFleet) -> None:
     assert (result["status"], result["err"]) == (STATUS_FAIL, "timed out after 0.3 s in run\n")
 
 
-@pytest.mark.parametrize("hostname", [None, 7, b"web1", {"web1": 1}, ["web1", 7], [b"web1"]])
+@pytest.mark.parametrize("hostname", [None, 7, b"web1", {"web1": 1}])
 def test_what_are_no_names_is_refused(hostname: Any) -> None:
     with pytest.raises(InvalidSetting, match="hostname"):
         run(hostname, "true")
+
+
+@pytest.mark.parametrize("odd", [None, 7, b"web1", ["web1"]])
+def test_entry_that_is_no_name_spoils_only_itself(fleet: SshdFleet, odd: Any) -> None:
+    names: Any = ["node001", odd]
+    result = run(names, "echo here", ssh=fleet.ssh)["result"]
+    assert result["node001"]["out"] == "here\n"
+    assert (result[str(odd)]["status"], result[str(odd)]["delta_time"]) == (STATUS_FAIL, 0.0)
+    assert "is not text" in result[str(odd)]["err"]
+
+
+def test_delta_time_is_a_float_even_if_ssh_was_never_started() -> None:
+    (result,) = run("web1", "true", ssh=Ssh(program="no-such-program"))["result"].values()
+    assert isinstance(result["delta_time"], float)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import math
 import pickle
+from datetime import timedelta
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import anyio
+import numpy as np
 import pytest
 
 from sshfan_async import InvalidSetting, Ssh
-from sshfan_async.settings import Clocks, Limits
+from sshfan_async.settings import Clocks, Limits, command_text
 
 
 def test_options_become_arguments_in_their_order() -> None:
@@ -127,3 +131,40 @@ def test_fanout_may_be_none_or_a_limiter() -> None:
     assert Limits(fanout=None).fanout is None
     limiter = anyio.CapacityLimiter(3)
     assert Limits(fanout=limiter).fanout is limiter
+
+
+@pytest.mark.parametrize(
+    "value", [Fraction(3, 2), timedelta(seconds=1, milliseconds=500), np.float32(1.5), np.float64(1.5)]
+)
+def test_clock_may_be_any_real_number_or_a_timedelta(value: Any) -> None:
+    clocks = Clocks(connect_timeout=value, timeout=value, deadline=value, kill_after=value)
+    assert (clocks.connect_timeout, clocks.timeout, clocks.deadline, clocks.kill_after) == (1.5, 1.5, 1.5, 1.5)
+    assert type(clocks.timeout) is float
+
+
+def test_limit_may_be_a_whole_number_of_any_class() -> None:
+    count: Any = np.int64(3)
+    limits = Limits(fanout=count, retries=count, max_output=count, memory=count)
+    assert {type(each) for each in (limits.fanout, limits.retries, limits.max_output, limits.memory)} == {int}
+
+
+@pytest.mark.parametrize("value", [timedelta(0), timedelta(seconds=-1), np.float64("nan"), 1j, np.bool_(True)])
+def test_clock_of_another_class_is_refused_if_it_is_no_positive_number(value: Any) -> None:
+    with pytest.raises(InvalidSetting, match="timeout="):
+        Clocks(timeout=value)
+
+
+def test_leading_tilde_is_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ops")
+    ssh = Ssh(program="~/bin/ssh", config_file=Path("~/ssh_config"))
+    assert (ssh.program, ssh.config_file) == ("/home/ops/bin/ssh", "/home/ops/ssh_config")
+
+
+def test_argument_of_a_command_may_be_a_path() -> None:
+    assert command_text(["ls", "-l", Path("/srv/a b")]) == "ls -l '/srv/a b'"
+
+
+@pytest.mark.parametrize("argument", [b"ls", 7, None])
+def test_argument_that_is_neither_text_nor_a_path_is_refused(argument: Any) -> None:
+    with pytest.raises(InvalidSetting, match="command"):
+        command_text(["ls", argument])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from sshfan_async.engine.run import check_ssh, check_user
 from sshfan_async.errors import InvalidSetting
-from sshfan_async.settings import Clocks, Limits, Ssh
+from sshfan_async.settings import Clocks, Limits, Ssh, checked_count
 from sshfan_async.targets import Target, targets
 
 if TYPE_CHECKING:
@@ -54,29 +54,27 @@ def checked_settings(hosts: Hosts, user: str | None, **options: Unpack[FleetOpti
 
     """
     ssh = options.get("ssh", Ssh())
-    fanout, sessions = options.get("fanout", 64), options.get("sessions", 10)
-    idle_timeout, max_age = options.get("idle_timeout"), options.get("max_age")
     check_ssh(ssh)
     check_user(user)
     clocks = Clocks(connect_timeout=options.get("connect_timeout", 30.0))
-    for name, clock in (("idle_timeout", idle_timeout), ("max_age", max_age)):
-        try:
-            Clocks(deadline=clock)
-        except InvalidSetting as error:
-            raise InvalidSetting(str(error).replace("deadline", name, 1)) from None
-    if not isinstance(sessions, int) or isinstance(sessions, bool) or sessions < 1:
-        raise InvalidSetting(f"sessions={sessions!r}: give a whole number, 1 or more")
-    if not isinstance(fanout, int) and fanout is not None:
-        raise InvalidSetting(f"fanout={fanout!r}: give a whole number, 1 or more, or None for all at once")
-    limits = Limits(fanout=fanout, retries=options.get("retries", 2))
+    fanout, sessions = options.get("fanout", 64), checked_count("sessions", options.get("sessions", 10), least=1)
+    if fanout is not None:
+        fanout = checked_count("fanout", fanout, least=1)
     return FleetSettings(
         targets=targets(hosts),
         user=user,
         ssh=ssh,
         clocks=clocks,
         fanout=fanout,
-        retries=limits.retries,
-        idle_timeout=idle_timeout,
-        max_age=max_age,
+        retries=Limits(retries=options.get("retries", 2)).retries,
+        idle_timeout=_clock("idle_timeout", options.get("idle_timeout")),
+        max_age=_clock("max_age", options.get("max_age")),
         sessions=sessions,
     )
+
+
+def _clock(name: str, seconds: float | None) -> float | None:
+    try:
+        return Clocks(deadline=seconds).deadline
+    except InvalidSetting as error:
+        raise InvalidSetting(str(error).replace("deadline", name, 1)) from None

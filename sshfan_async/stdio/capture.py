@@ -59,17 +59,37 @@ class Store:
     def spill(self, count: int, write: Callable[[Spool, int], None]) -> tuple[Spool, int, Future[None]]:
         """Reserve `count` bytes of the file, and call `write` in the writer thread with the file and their offset.
 
-        Return the file, the offset, and a future that completes when `write` has returned.
+        If that thread cannot be started, `write` is called here. Return the file, the offset, and a future that
+        completes when `write` has returned.
 
         Raises:
             OSError: the temporary file cannot be created.
 
         """
-        if self._spool is None or self._writer is None:
+        if self._spool is None:
             self._spool = open_spool()
             self._writer = ThreadPoolExecutor(1, "sshfan spill")
-        offset = self._spool.reserve(count)
-        return self._spool, offset, self._writer.submit(write, self._spool, offset)
+        spool, offset = self._spool, self._spool.reserve(count)
+        if self._writer is not None:
+            try:
+                return spool, offset, self._writer.submit(write, spool, offset)
+            except RuntimeError:
+                # A limit on processes, or the interpreter is shutting down. `submit` may have queued the call before.
+                self._writer.shutdown(wait=False, cancel_futures=True)
+                self._writer = None
+        return spool, offset, _done(write, spool, offset)
+
+
+def _done(write: Callable[[Spool, int], None], spool: Spool, offset: int) -> Future[None]:
+    """Call `write`; return a future with its result."""
+    future: Future[None] = Future()
+    try:
+        write(spool, offset)
+    except OSError as error:
+        future.set_exception(error)
+    else:
+        future.set_result(None)
+    return future
 
 
 class Capture:

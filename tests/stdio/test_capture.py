@@ -238,3 +238,41 @@ def test_what_waits_when_the_disk_fails_is_counted_as_dropped(
     assert (read(capture), capture.kept, capture.dropped) == (b"", 0, 7)
     assert capture.failure is not None
     store.close()
+
+
+@pytest.fixture
+def no_new_thread() -> Iterator[None]:
+    """No thread can be started: there is no address space for its stack."""
+    before = threading.stack_size(2**47)
+    yield
+    threading.stack_size(before)
+
+
+@pytest.mark.usefixtures("no_new_thread")
+def test_nothing_is_lost_if_no_writer_thread_can_be_started() -> None:
+    read_end, write_end = os.pipe()
+    store = Store(4)
+    capture = store.capture(None)
+    assert capture.write(b"ab") is None
+    for piece in (b"cdefg", b"hi"):
+        written = capture.write(piece)
+        assert written is not None
+        assert written.done()
+    os.write(write_end, b"jklm")
+    assert capture.move(read_end, 4) is not None
+    os.close(write_end)
+    os.close(read_end)
+    store.close()
+    assert (read(capture), capture.kept, capture.dropped, capture.failure) == (b"abcdefghijklm", 13, 0, None)
+
+
+@pytest.mark.usefixtures("no_new_thread")
+def test_full_disk_is_told_if_no_writer_thread_can_be_started() -> None:
+    with full_at_100_bytes():
+        store = Store(0)
+        capture = store.capture(None)
+        capture.write(bytes(200))
+        capture.drain()
+    assert (capture.kept, capture.dropped) == (0, 200)
+    assert capture.failure is not None
+    store.close()

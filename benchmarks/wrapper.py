@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.harness.measure import Figures, Options, interleave
 from benchmarks.harness.usage import Usage
-from sshfan_async.process.watchdog import new_secret, wrap
+from sshfan_async.process.watchdog import Wrapper, new_secret
 from sshfan_async.settings import OnStop
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _SHAPES = {"a plain command": "true", "two lines with quotes": "true 'it'\n:"}
 def run(options: Options, result: Result) -> None:
     count = 5 if options.quick else _COMMANDS
     for shape, command in _SHAPES.items():
-        wrapped = wrap(command, secret=new_secret(), on_stop=OnStop.KILL, grace=10, stdin_size=None)
+        wrapped = Wrapper(command, on_stop=OnStop.KILL, grace=10, stdin_size=None).text(new_secret())
         contenders = {"plain": partial(_repeat, command, count), "wrapped": partial(_repeat, wrapped, count)}
         series = interleave(contenders, options, f"wrapper, {shape}")
         for key, about in (("cpu", "CPU"), ("wall", "time")):

@@ -21,6 +21,8 @@ from sshfan_async.engine.timeouts import Timeouts
 from sshfan_async.outcome import Phases, Status
 from sshfan_async.process.argv import target_argv
 from sshfan_async.process.child import Child
+from sshfan_async.process.watchdog import Reports, new_secret
+from sshfan_async.settings import OnStop
 from sshfan_async.sshlog.log import SshLog
 from sshfan_async.sshlog.stamps import phases
 
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt"]
 
+_MAX_AFTER_STOP = 4 * 1024 * 1024
+"""Bytes: more than the pipes of a child that has exited can hold (pipe(7): 1 MiB each)."""
+
 
 class Attempt:
     """One attempt at one target. `run` launches ssh and waits for its exit; `stop` ends it early.
@@ -48,7 +53,7 @@ class Attempt:
         "_child",
         "_context",
         "_enqueued_at",
-        "_is_ending",
+        "_left_to_pass",
         "_listener",
         "_timeouts",
         "_waiter",
@@ -61,7 +66,8 @@ class Attempt:
         self._context = context
         self._enqueued_at = enqueued_at
         self._listener = listener
-        self._is_ending = False
+        self._left_to_pass: int | None = None
+        """Bytes of output that the consumer still gets while the attempt is ended; None before."""
         self._cause: Cause | None = None
         self._waiter: asyncio.Task[object] | None = None
         self._child: Child
@@ -103,9 +109,9 @@ class Attempt:
             self._waiter = None
             self._timeouts.cancel()
         if flow.followed:
-            # From here on, output goes only to the outcome: the consumer may be far behind, or gone.
+            # Output is read on while the attempt is ended, even if the consumer is behind; see `wrote`.
             flow.remove(self)
-            self._is_ending = True
+            self._left_to_pass = _MAX_AFTER_STOP
             child.resume()
         if child.ended_at is None:
             stopped_at, phase = time.monotonic(), self.ssh_log.phase()
@@ -140,26 +146,35 @@ class Attempt:
     @property
     def follows(self) -> bool:
         """Whether a consumer receives phases and output during the run."""
-        return self._context.flow.followed and not self._is_ending
+        return self._context.flow.followed
 
     def wrote(self, stream: Stream, data: bytes) -> None:
-        """Pass on output of the command, unless it is being ended."""
-        if self.follows:
-            self._listener.wrote(stream, data)
+        """Pass on output of the command. While it is ended, nothing pauses it, so what is passed on has a limit."""
+        if not self.follows:
+            return
+        if self._left_to_pass is not None:
+            self._left_to_pass -= len(data)
+            if self._left_to_pass < 0:
+                return
+        self._listener.wrote(stream, data)
 
     def _spawn(self, target: Target) -> Child:
         context, run = self._context, self._context.run
+        command, reports = run.command, None
+        if context.wrapper is not None:
+            reports = Reports(new_secret(), ends_with_input=run.on_stop is OnStop.ALWAYS)
+            command = context.wrapper.text(reports.secret)
         pipe = context.log_pipes.open()
         return Child.spawn(
             context.executable,
-            target_argv(context.common_argv, target, context.command, user=run.user, log_path=pipe.path),
+            target_argv(context.common_argv, target, command, user=run.user, log_path=pipe.path),
             context.environment,
             ssh_log=self.ssh_log,
             log_pipe=pipe,
             readers=context.readers,
             null=context.null,
             source=context.source,
-            secret=context.secret,
+            reports=reports,
             store=context.store,
             max_output=run.limits.max_output,
             listener=self,
@@ -202,8 +217,18 @@ class Attempt:
             stdout=child.stdout,
             stderr=child.stderr,
             input_failure=child.input_failure,
+            failure=self._failure(),
             peer=ssh_log.peer,
         )
         if verdict.status is not Status.LOST:
             return ended
         return replace(ended, stderr=without_diagnostics(ended.stderr, verdict))
+
+    def _failure(self) -> str | None:
+        """Return what failed here while the attempt ran, in words."""
+        child = self._child
+        if child.failure is not None:
+            return f"internal error: {type(child.failure).__name__}: {child.failure}"
+        if self._left_to_pass is not None and self._left_to_pass < 0 and not child.stopped:
+            return f"{-self._left_to_pass} bytes of its output were not shown: they came while it was ended"
+        return None

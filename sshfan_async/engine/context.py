@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sshfan_async.process.log_pipe import LogPipes
     from sshfan_async.process.readers import Readers
     from sshfan_async.process.spawn_gate import SpawnGate
+    from sshfan_async.process.watchdog import Wrapper
     from sshfan_async.stdio.capture import Store
     from sshfan_async.stdio.source import Source
 
@@ -39,10 +40,8 @@ class RunContext:
     executable: str
     """The path of ssh. `argv[0]` is its name, which ssh repeats in each line of its log."""
     common_argv: tuple[str, ...]
-    command: str
-    """The text for the remote login shell: the run's command, wrapped or not."""
-    secret: str | None
-    """The secret of the watchdog; None if the command is not wrapped."""
+    wrapper: Wrapper | None
+    """Wraps the command for each host; None if it is sent as it is."""
     environment: Mapping[bytes, bytes] | None
 
     null: int

@@ -52,6 +52,11 @@ _SCARCE = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 _RAN = frozenset({Status.OK, Status.FAILED, Status.SIGNALLED})
 
+_HELD_OPEN = (
+    "the command had ended, but its output stayed open, as if a process that it left in the background holds it: "
+    "redirect that process's output, as in `COMMAND >/dev/null 2>&1 &`"
+)
+
 _TAIL = 8 * 1024
 """Bytes at the end of stderr that are searched for ssh's own messages."""
 
@@ -108,17 +113,21 @@ def concluded(
     stdout: Capture | Nothing,
     stderr: Capture | Nothing,
     input_failure: OSError | None,
+    failure: str | None = None,
     signal: str | None = None,
     peer: str | None = None,
 ) -> Ended:
     """Return the record of an attempt that was launched.
 
-    If output could not be kept, or input could not be read, the status is `local`, however the command ended.
+    If output could not be kept, or input could not be read, or something else failed here (`failure`), the status is
+    `local`, however the command ended.
     """
     kept, kept_stderr = stdout.value(), stderr.value()
-    failure = stdout.failure or stderr.failure
+    unkept = stdout.failure or stderr.failure
     if failure is not None:
-        verdict = failed_here(verdict, f"its output cannot be kept: {failure.strerror or failure}")
+        verdict = failed_here(verdict, failure)
+    if unkept is not None:
+        verdict = failed_here(verdict, f"its output cannot be kept: {unkept.strerror or unkept}")
     if input_failure is not None:
         why = input_failure.strerror or input_failure
         verdict = failed_here(verdict, f"its standard input cannot be read to its end: {why}")
@@ -184,6 +193,8 @@ def refused_session(reason: str) -> Verdict:
 
 def stopped(cause: Cause, clocks: Clocks, *, after: float, phase: Phase, sent: bool, note: str = "") -> Verdict:
     """Return the verdict on an attempt that we ended after `after` seconds, in `phase`. `note` ends the reason."""
+    if phase is Phase.CLOSE:
+        note = "; ".join(filter(None, (note, _HELD_OPEN)))
     if cause == "connect_timeout" or cause == "timeout":
         status, reason = Status.TIMED_OUT, f"timed out after {getattr(clocks, cause):.1f} s in {phase}"
     elif cause == "deadline":

@@ -60,7 +60,10 @@ async def stream_events(run: Run) -> AsyncIterator[AsyncIterator[Event]]:
     queue = _EventQueue()
     async with RunTask(run, queue.add, followed=True) as task:
         queue.attach(task)
-        yield queue
+        try:
+            yield queue
+        finally:
+            queue.leave()
 
 
 _FULL = 1024 * 1024
@@ -75,6 +78,7 @@ class _EventQueue:
         self._size = 0
         self._paused = False
         self._ended = False
+        self._left = False
         self._arrived = anyio.Event()
         self._task: RunTask | None = None
 
@@ -86,7 +90,13 @@ class _EventQueue:
         self._ended = True
         self._arrived.set()
 
+    def leave(self) -> None:
+        """Keep no more output: the consumer has left the block."""
+        self._left = True
+
     def add(self, event: Event) -> None:
+        if self._left and isinstance(event, HostOutput):
+            return
         self._events.append(event)
         self._arrived.set()
         if isinstance(event, HostOutput):

@@ -30,7 +30,7 @@ from sshfan_async.process.descriptors import enlarge_table
 from sshfan_async.process.log_pipe import LogPipes
 from sshfan_async.process.readers import make_readers
 from sshfan_async.process.spawn_gate import spawn_gate
-from sshfan_async.process.watchdog import new_secret, wrap
+from sshfan_async.process.watchdog import Wrapper
 from sshfan_async.settings import OnStop
 from sshfan_async.stdio.capture import Store
 from sshfan_async.stdio.source import Source, open_source
@@ -153,13 +153,12 @@ class Supervisor:
         resources.callback(store.close)
         log_pipes = LogPipes()
         resources.callback(log_pipes.close)
-        command, secret = run.command, None
+        wrapper: Wrapper | None = None
         # Do not wrap the command for a program that is not OpenSSH's client: it may do anything with the text.
         if run.on_stop is not OnStop.LEAVE and client.version is not None:
-            secret = new_secret()
             size = None if source is None else source.size
-            command = wrap(command, secret=secret, on_stop=run.on_stop, grace=run.clocks.kill_after, stdin_size=size)
-        descriptors = DESCRIPTORS + (source is not None or secret is not None)
+            wrapper = Wrapper(run.command, on_stop=run.on_stop, grace=run.clocks.kill_after, stdin_size=size)
+        descriptors = DESCRIPTORS + (source is not None or wrapper is not None)
         return RunContext(
             run=run,
             emit=self._emit,
@@ -170,8 +169,7 @@ class Supervisor:
             client=client,
             executable=executable,
             common_argv=common_argv(run.ssh, client, connect_timeout=run.clocks.connect_timeout),
-            command=command,
-            secret=secret,
+            wrapper=wrapper,
             environment=ssh_environment(os.environb),
             null=null,
             source=source,

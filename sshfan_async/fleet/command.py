@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from sshfan_async.engine.ended import (
-    Ended,
     concluded,
     connection_lost,
     not_run,
@@ -16,7 +15,7 @@ from sshfan_async.engine.ended import (
     with_wrapper_note,
 )
 from sshfan_async.outcome import Phase, Phases, Status
-from sshfan_async.process.watchdog import Reports, kill_message
+from sshfan_async.process.watchdog import EXIT_SECONDS, KILL_SLACK, REPORT_SECONDS, Reports, new_secret
 from sshfan_async.settings import OnStop
 from sshfan_async.sshlog.verdict import Verdict, exited
 from sshfan_async.stdio.capture import NOTHING, Capture
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["CommandRun", "HostCommand"]
 
 _SLACK = 2.0
-"""Seconds for a signal or a kill request to reach the host, and for the reply, in addition to `kill_after`."""
+"""Seconds for a signal to arrive, and for the channel to close."""
 _CHUNK = 256 * 1024
 
 
@@ -49,8 +48,8 @@ class CommandRun(Protocol):
     source: Source | None
     store: Store
 
-    def text(self, *, wrapped: bool) -> tuple[bytes, str | None]:
-        """Return the text for the login shell, and the watchdog's secret (None if not `wrapped`)."""
+    def text(self, secret: str | None) -> bytes:
+        """Return the text for the login shell; wrapped, if there is a `secret` for the watchdog."""
 
     def finish(self, command: HostCommand, outcome: Outcome) -> None:
         """Report the outcome of `command`."""
@@ -75,6 +74,7 @@ class HostCommand:
         "_refusal",
         "_reports",
         "_run",
+        "_runs_on",
         "_sent_at",
         "_signal",
         "_started_at",
@@ -83,6 +83,7 @@ class HostCommand:
         "_stdout",
         "_stopped_at",
         "_timer",
+        "_unreported",
     )
 
     def __init__(self, run: CommandRun, host: FleetHost) -> None:
@@ -98,6 +99,9 @@ class HostCommand:
         self._exit_code: int | None = None
         self._signal: str | None = None
         self._refusal = ""
+        self._runs_on = False
+        """Whether the host refused to signal the command."""
+        self._unreported: asyncio.TimerHandle | None = None
         self._reports: Reports | None = None
         self._stdin_at = 0
         self._input_ended = False
@@ -141,17 +145,29 @@ class HostCommand:
     def _request_kill(self) -> bool:
         """Ask the host, or the watchdog there, to end the command. Return False if no request can be sent."""
         assert self._channel is not None
-        grace = self._run.run.clocks.kill_after
         if self._reports is None:
             self._channel.signal("TERM")
-            self._call_later(grace, self._kill)
+            self._call_later(self._run.run.clocks.kill_after, self._kill)
             return True
-        if self._reports.watched is False or self._has_more_input():
+        if self._reports.watched is None:
+            self._call_later(REPORT_SECONDS, self._request_late)
+            return True
+        return self._write_request(self._reports)
+
+    def _request_late(self) -> None:
+        """Request the kill if the watchdog has reported itself meanwhile; otherwise give up."""
+        assert self._reports is not None
+        if not self._write_request(self._reports):
+            self._give_up()
+
+    def _write_request(self, reports: Reports) -> bool:
+        assert self._channel is not None
+        if not reports.watched or self._has_more_input():
             return False
-        request = kill_message(self._reports.secret)
+        request = reports.kill_request()
         if self._channel.write(request) < len(request):
             return False
-        self._call_later(grace + _SLACK, self._give_up)
+        self._call_later(self._run.run.clocks.kill_after + KILL_SLACK, self._give_up)
         return True
 
     def _kill(self) -> None:
@@ -184,11 +200,10 @@ class HostCommand:
             channel.close()
             return
         wrapped = run.on_stop is OnStop.ALWAYS or (run.on_stop is OnStop.KILL and not self._host.takes_signals)
-        text, secret = self._run.text(wrapped=wrapped)
+        if wrapped:
+            self._reports = Reports(new_secret(), ends_with_input=run.on_stop is OnStop.ALWAYS)
         self._sent_at, self._started_at = time.monotonic(), time.time()
-        channel.execute(text)
-        if secret is not None:
-            self._reports = Reports(secret)
+        channel.execute(self._run.text(None if self._reports is None else self._reports.secret))
         self.writable()
         if run.clocks.timeout is not None:
             self._timer = asyncio.get_running_loop().call_later(run.clocks.timeout, self.stop, "timeout")
@@ -202,15 +217,27 @@ class HostCommand:
         """React to the host's reply to the command or to a signal."""
         assert self._channel is not None
         self._host.sessions.answered()
-        if accepted or self._ended:
+        if self._ended:
+            return
+        if accepted:
+            if request == "exec" and self._reports is not None and not self._reports.ends_with_input:
+                self._unreported = asyncio.get_running_loop().call_later(REPORT_SECONDS, self._give_up_watchdog)
             return
         if request == "exec":
             self._refusal = "the host refused the command"
             self._channel.close()
         elif request == "signal" and self._exit_code is None and self._signal is None:
             self._refusal = "the host refused to signal it"
+            self._runs_on = True
             self._host.takes_signals = False
             self._give_up()
+
+    def _give_up_watchdog(self) -> None:
+        """End the input if no watchdog has reported itself: a forced command may wait for that."""
+        self._unreported = None
+        if self._reports is not None and self._reports.watched is None and self._channel is not None:
+            self._input_ended = True
+            self._channel.write_eof()
 
     def output(self, stream: Stream, data: bytes) -> None:
         """Store output of the command."""
@@ -225,6 +252,8 @@ class HostCommand:
             data = self._reports.feed(data)
             if self._reports.watched is False:
                 self.writable()
+            if self._reports.ended:  # another process may hold the output open
+                self._call_later(EXIT_SECONDS, self._give_up)
         self._keep_stderr(data)
 
     def _keep_stderr(self, data: bytes) -> None:
@@ -326,7 +355,7 @@ class HostCommand:
             after=self._stopped_at - (self._run.began if sent_at is None else sent_at),
             phase=Phase.QUEUED if sent_at is None else Phase.RUN,
             sent=sent_at is not None,
-            note=f"{self._refusal}, and it was left running" if self._refusal else "",
+            note=f"{self._refusal}, and it was left running" if self._runs_on else self._refusal,
         )
 
     def _phases(self) -> Phases:
@@ -342,6 +371,8 @@ class HostCommand:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._unreported is not None:
+            self._unreported.cancel()
         if self._reports is not None and (remaining := self._reports.flush()):
             self._keep_stderr(remaining)
         ended = concluded(
@@ -351,10 +382,11 @@ class HostCommand:
             cause=self._cause if clock is None else clock,
             remote=remote_state(
                 verdict,
-                exited=self._signal is not None or self._exit_code is not None,
+                # After a signal, an exit status does not say what became of the other processes of the command.
+                exited=self._cause is None and (self._signal is not None or self._exit_code is not None),
                 stopped=self._cause is not None,
                 reports=self._reports,
-                left=self._refusal != "" or self._run.run.on_stop is OnStop.LEAVE,
+                left=self._runs_on or self._run.run.on_stop is OnStop.LEAVE,
             ),
             stdout=self._stdout,
             stderr=self._stderr,
@@ -362,7 +394,4 @@ class HostCommand:
             signal=self._signal,
         )
         self._stdout = self._stderr = NOTHING
-        self._run.finish(self, self._outcome(ended))
-
-    def _outcome(self, ended: Ended) -> Outcome:
-        return ended.outcome(self._host.target, self._host.name, self._attempts)
+        self._run.finish(self, ended.outcome(self._host.target, self._host.name, self._attempts))

@@ -130,7 +130,7 @@ class Master:
             readers=context.readers,
             null=asyncio.subprocess.DEVNULL,
             source=None,
-            secret=None,
+            reports=None,
             store=context.store,
             max_output=0,
             listener=self,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sshfan_async.engine.ended import input_unreadable
 from sshfan_async.fleet.command import HostCommand
 from sshfan_async.process.uncancelled import complete
-from sshfan_async.process.watchdog import new_secret, wrap
+from sshfan_async.process.watchdog import Wrapper
 from sshfan_async.settings import OnStop
 from sshfan_async.stdio.capture import Store
 from sshfan_async.stdio.source import open_source
@@ -47,7 +47,7 @@ class FleetRun:
         self._stopped: Cause | None = None
         self._run_log: RunLog
         self._plain = os.fsencode(run.command)
-        self._wrapped: tuple[bytes, str] | None = None
+        self._wrapper: Wrapper | None = None
 
     async def go(self, hosts: list[FleetHost], run_log: RunLog) -> None:
         """Submit the command to `hosts`; return when each has its outcome, even if the caller is cancelled."""
@@ -106,17 +106,16 @@ class FleetRun:
         """End the run early, at the caller's request."""
         self.stop("stop")
 
-    def text(self, *, wrapped: bool) -> tuple[bytes, str | None]:
-        """Return the text for the login shell, and the watchdog's secret (None if not `wrapped`)."""
-        if not wrapped:
-            return self._plain, None
-        if self._wrapped is None:
-            run, secret = self.run, new_secret()
+    def text(self, secret: str | None) -> bytes:
+        """Return what the login shell gets; wrapped, if there is a `secret` for the watchdog."""
+        if secret is None:
+            return self._plain
+        if self._wrapper is None:
+            run = self.run
             size = None if self.source is None else self.source.size
             mode = OnStop.KILL if run.on_stop is OnStop.LEAVE else run.on_stop
-            text = wrap(run.command, secret=secret, on_stop=mode, grace=run.clocks.kill_after, stdin_size=size)
-            self._wrapped = os.fsencode(text), secret
-        return self._wrapped
+            self._wrapper = Wrapper(run.command, on_stop=mode, grace=run.clocks.kill_after, stdin_size=size)
+        return os.fsencode(self._wrapper.text(secret))
 
     def finish(self, command: HostCommand, outcome: Outcome) -> None:
         """Report the outcome of `command`, and end the run if it is the last one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import time
@@ -17,16 +18,17 @@ from sshfan_async.outcome import Phase
 from sshfan_async.process.pipes import CHUNK, DEFAULT_SIZE, available, enlarge, open_pipe, read, readable_bytes
 from sshfan_async.process.spawn import Spawning
 from sshfan_async.process.uncancelled import wait_for_end
-from sshfan_async.process.watchdog import Reports, kill_message
+from sshfan_async.process.watchdog import EXIT_SECONDS, KILL_SLACK, REPORT_SECONDS
 from sshfan_async.stdio.capture import NOTHING, Capture, Nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from concurrent.futures import Future
 
     from sshfan_async.event import Stream
     from sshfan_async.process.log_pipe import LogPipe
     from sshfan_async.process.readers import Readers
+    from sshfan_async.process.watchdog import Reports
     from sshfan_async.sshlog.log import SshLog
     from sshfan_async.stdio.capture import Store
     from sshfan_async.stdio.source import Source
@@ -40,9 +42,6 @@ _PREAMBLE = 8 * 1024
 
 _SECOND_TERM = 0.2
 """Seconds after which a child that still runs gets a second TERM."""
-
-_WATCHDOG_SLACK = 2.0
-"""Seconds beyond the grace period for the kill request to arrive, and for the watchdog to answer."""
 
 
 class Listener(Protocol):
@@ -71,6 +70,7 @@ class Child:
         "_log_pipe",
         "_loop",
         "_max_output",
+        "_news",
         "_paused",
         "_process",
         "_readers",
@@ -82,7 +82,9 @@ class Child:
         "_stdout",
         "_store",
         "_theirs",
+        "_unreported",
         "ended_at",
+        "failure",
         "input_failure",
         "launched_at",
         "preamble",
@@ -113,8 +115,13 @@ class Child:
         """What the watchdog of a wrapped command reports; None for a command that is sent as it is."""
         self.input_failure: OSError | None = None
         """Why the command got only part of its standard input."""
+        self.failure: Exception | None = None
+        """An error of our own while the child ran."""
         self.stopped = False
         """Whether we sent the kill request, or signalled the child, while it lived."""
+        self._news: asyncio.Future[None] | None = None
+        """Done at the next report of the watchdog, and at the exit; only while `stop` waits."""
+        self._unreported: asyncio.TimerHandle | None = None
         self._stdin_at = 0
         self._loop: asyncio.AbstractEventLoop
         self._spawning: Spawning | None
@@ -139,7 +146,7 @@ class Child:
         readers: Readers,
         null: int,
         source: Source | None,
-        secret: str | None,
+        reports: Reports | None,
         store: Store,
         max_output: int | None,
         listener: Listener,
@@ -147,9 +154,9 @@ class Child:
         """Start `executable` with the arguments `argv` in a session of its own. Await `started` next.
 
         `environment`: None to inherit ours. `log_pipe`: the new object closes it. `null`: the standard input of a
-        child that gets none, as a descriptor of the null device or DEVNULL. `secret`: that of the watchdog
-        (`sshfan_async.process.watchdog`) if the command is wrapped; the standard input then stays open for the kill
-        request. `store`: keeps at most `max_output` bytes of each output, or all if that is None.
+        child that gets none, as a descriptor of the null device or DEVNULL. `reports`: the watchdog's, if the command
+        is wrapped (`sshfan_async.process.watchdog`); the standard input then stays open for the kill request.
+        `store`: keeps at most `max_output` bytes of each output, or all if that is None.
 
         Raises:
             OSError: the program cannot be started, or there are no descriptors or processes left.
@@ -160,15 +167,14 @@ class Child:
         self._readers = readers
         self._log_pipe = log_pipe
         self._source = source
-        if secret is not None:
-            self.reports = Reports(secret)
+        self.reports = reports
         ours: list[int] = []
         theirs: list[int] = []
         try:
             self._stdout, stdout_end = open_pipe(ours, theirs)
             self._stderr, stderr_end = open_pipe(ours, theirs)
             stdin, self._stdin = null, -1
-            if source is not None or secret is not None:
+            if source is not None or reports is not None:
                 self._stdin, stdin = open_pipe(ours, theirs, reading=False)
             self.launched_at = time.monotonic()
             # In a session of their own, ssh and the ssh of a ProxyJump get no Ctrl-C and no prompt from the terminal.
@@ -236,7 +242,14 @@ class Child:
         if self.ended_at is None:
             self.ended_at = time.monotonic() if self._exit_seen_at is None else self._exit_seen_at
             self.returncode = returncode
-            self._drain()
+            try:
+                self._drain()
+            except Exception as error:
+                self.failure = self.failure or error.with_traceback(None)
+            finally:
+                self._stop_reading()
+                self._close()
+            self._notify()
 
     async def wait(self) -> int:
         """Wait for the exit and drain the pipes; return the code, negative for a signal."""
@@ -247,22 +260,36 @@ class Child:
     async def stop(self, grace: float) -> int:
         """Kill the remote command if a watchdog can, then the child; return as `wait` does.
 
-        The watchdog gets the kill request first, and has `grace` seconds between its own TERM and KILL. Then the
-        child and its process group get TERM, and after `grace` seconds KILL. Returns only when the child is reaped,
-        even if the calling task is cancelled meanwhile.
+        A watchdog that has reported gets the kill request first, and has `grace` seconds between its own TERM and
+        KILL. One that has not reported gets a second to do so. Then the child and its process group get TERM, and
+        after `grace` seconds KILL. Returns only when the child is reaped, even if the calling task is cancelled.
         """
-        if self._request_kill():
-            await self._reaped(grace + _WATCHDOG_SLACK)
+        if self.ended_at is None:
+            self._read_log()  # the command may have been sent just now
+        reports = self.reports
+        if reports is not None and await self._has_watchdog(reports) and self._request_kill(reports):
+            await self._until(lambda: reports.ended or reports.left, grace + KILL_SLACK)
+            if reports.ended:
+                await self._until_exit(EXIT_SECONDS)
         if self.ended_at is None:
             await self._terminate(grace)
         if self.ended_at is None:
             self._signal(signal.SIGKILL)
-            await self._reaped(None)
+            await self._until_exit(None)
         # A ProxyCommand in its process group may have outlived it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         assert self.returncode is not None
         return self.returncode
+
+    async def _has_watchdog(self, reports: Reports) -> bool:
+        """Return whether a watchdog can read a kill request; wait for its first report if it may come."""
+        if self._stdin < 0 or not self.ssh_log.may_be_sent or self.ssh_log.phase() is Phase.CLOSE:
+            return False  # in CLOSE, command and watchdog have ended, and another process holds the outputs open
+        await self._until(lambda: reports.watched is not None, REPORT_SECONDS)
+        if reports.watched is None:
+            self._close_stdin()
+        return reports.watched is True and self._stdin >= 0
 
     async def _terminate(self, grace: float) -> None:
         """Send TERM to the process group, and wait at most `grace` seconds for the child's exit.
@@ -272,29 +299,40 @@ class Child:
         itself gets a second TERM.
         """
         self._signal(signal.SIGTERM)
-        await self._reaped(min(grace, _SECOND_TERM))
+        await self._until_exit(min(grace, _SECOND_TERM))
         if self.ended_at is None and grace > _SECOND_TERM:
             with contextlib.suppress(ProcessLookupError):
                 if not self._has_exited():
                     os.kill(self.pid, signal.SIGTERM)
-            await self._reaped(grace - _SECOND_TERM)
+            await self._until_exit(grace - _SECOND_TERM)
 
-    async def _reaped(self, seconds: float | None) -> None:
+    async def _until_exit(self, seconds: float | None) -> None:
         """Wait for the exit for at most `seconds`, None for as long as it takes, even if the caller is cancelled."""
-        waiting = asyncio.ensure_future(self.wait())
-        await wait_for_end(waiting, seconds=seconds)
-        waiting.cancel()
+        await self._until(lambda: False, seconds)
 
-    def _request_kill(self) -> bool:
-        """Send the kill request, if a watchdog can read it: the command and all of its standard input were sent."""
-        if self.reports is None or self.ssh_log.sent_at is None or self._stdin < 0:
-            return False
-        if self.ssh_log.phase() is Phase.CLOSE:
-            return False  # command and watchdog have ended, and another process holds the outputs open
-        if self._source is not None and self._stdin_at < self._source.size:
+    async def _until(self, condition: Callable[[], bool], seconds: float | None) -> None:
+        """Wait for `condition`, which a report of the watchdog can make true, or for the exit, as `_until_exit`."""
+        give_up = math.inf if seconds is None else time.monotonic() + seconds
+        exit_: asyncio.Future[int] = asyncio.ensure_future(self.wait())
+        while self.ended_at is None and not condition() and (left := give_up - time.monotonic()) > 0:
+            if exit_.cancelled():  # by an application that cancels every task; the child is reaped all the same
+                exit_ = asyncio.ensure_future(self.wait())
+            self._news = self._loop.create_future()
+            exit_.add_done_callback(lambda _: self._notify())
+            await wait_for_end(self._news, seconds=None if left == math.inf else left)
+            self._news = None
+        exit_.cancel()
+
+    def _notify(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    def _request_kill(self, reports: Reports) -> bool:
+        """Send the kill request; return False if the watchdog cannot read it behind unread standard input."""
+        if not self._is_input_sent():
             return False
         try:
-            os.write(self._stdin, kill_message(self.reports.secret))
+            os.write(self._stdin, reports.kill_request())
         except OSError:
             return False
         self.stopped = True
@@ -309,7 +347,19 @@ class Child:
                 os.killpg(self.pid, number)
 
     def read_ready(self, descriptor: int) -> None:
-        """Read one of the pipes."""
+        """Read one of the pipes. An error of our own ends the child, and reaches its outcome."""
+        try:
+            self._read(descriptor)
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if self.failure is None:
+            self.failure = error.with_traceback(None)
+        self._stop_reading()
+        self._signal(signal.SIGTERM)
+
+    def _read(self, descriptor: int) -> None:
         if descriptor == self._log_pipe.read_end:
             self._read_log()
             return
@@ -352,6 +402,28 @@ class Child:
     def _feed_log(self, data: bytes) -> None:
         if self.ssh_log.feed(data, time.monotonic()) or self._listener.follows:
             self._listener.progressed(self.ssh_log)
+            if self._unreported is None and self._awaits_report() and self.ssh_log.sent_at is not None:
+                self._unreported = self._loop.call_later(REPORT_SECONDS, self._give_up_watchdog)
+
+    def _awaits_report(self) -> bool:
+        reports = self.reports
+        return reports is not None and reports.watched is None and reports.ends_with_input is False
+
+    def _give_up_watchdog(self) -> None:
+        """End the input if no watchdog has reported itself: a forced command may wait for that."""
+        self._unreported = None
+        if self.ended_at is not None or not self._awaits_report():
+            return
+        accepted_at = self.ssh_log.stamps.accepted
+        left = REPORT_SECONDS if accepted_at is None else accepted_at + REPORT_SECONDS - time.monotonic()
+        if readable_bytes(self._stderr) > 0:
+            left = REPORT_SECONDS  # the report may be among the bytes that are not read yet
+        elif self.ssh_log.logs_acceptance is False:
+            left = 0.0
+        if left > 0:
+            self._unreported = self._loop.call_later(left, self._give_up_watchdog)
+        elif self._is_input_sent():
+            self._close_stdin()
 
     def _look_for_exit(self) -> None:
         """Note the time of the exit if it has ended a pipe. asyncio reports the exit some turns of the loop later."""
@@ -397,8 +469,11 @@ class Child:
             return None
         if self.reports is not None:
             data = self.reports.feed(data)
+            if self._unreported is not None and self.reports.watched is not None:
+                self._unreported.cancel()
             if self.reports.watched is False and self._is_input_sent():
                 self._close_stdin()
+            self._notify()
         return self._keep_stderr(data)
 
     def _keep_stderr(self, data: bytes) -> Future[None] | None:
@@ -414,7 +489,13 @@ class Child:
         return self._source is None or self._stdin_at >= self._source.size
 
     def _write_stdin(self) -> None:
-        assert self._source is not None
+        try:
+            self._write_input()
+        except Exception as error:
+            self._loop.remove_writer(self._stdin)
+            self._fail(error)
+
+    def _write_input(self) -> None:
         try:
             if not self._is_input_sent():
                 data = self._next_input()
@@ -458,10 +539,10 @@ class Child:
         self.stdout.drain()
         for data in available(self._stdout):
             self._keep_stdout(data)
-        self._stop_reading()
-        self._close()
 
     def _close(self) -> None:
+        if self._unreported is not None:
+            self._unreported.cancel()
         os.close(self._stdout)
         os.close(self._stderr)
         self._log_pipe.close()

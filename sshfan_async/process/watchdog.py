@@ -4,7 +4,10 @@ The host's login shell gets one line, `exec /bin/sh -c LAUNCH …`, quoted so th
 it alike. LAUNCH starts a watchdog (WATCH) in a session of its own, then execs the command in the process that sshd
 started, so that exit code and signal are the command's own. The watchdog reads the session's standard input, which
 carries the command's input and then the kill request. The command's own input is /dev/null, or a FIFO from the
-watchdog. Both scripts report on standard error, in lines that begin with the run's secret; `Reports` removes them.
+watchdog. Both scripts report on standard error, in lines that begin with the host's secret; `Reports` removes them.
+
+The command can read the secret in the arguments of its own session. So `Reports` believes the launcher's first report
+only, and the watchdog's later ones only with the nonce of our kill request, which only the watchdog has read.
 """
 
 from __future__ import annotations
@@ -16,7 +19,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sshfan_async.settings import OnStop
 
-__all__ = ["Reports", "kill_message", "new_secret", "wrap"]
+__all__ = ["EXIT_SECONDS", "KILL_SLACK", "REPORT_SECONDS", "Reports", "Wrapper", "new_secret"]
+
+REPORT_SECONDS = 1.0
+"""Seconds in which a watchdog reports itself, from the command's acceptance; and after a stop, if it has not yet."""
+KILL_SLACK = 4.0
+"""Seconds beyond the grace for the kill request to arrive and for the answer, which comes within 2.8 s of it."""
+EXIT_SECONDS = 1.0
+"""Seconds for the session to end after the watchdog has killed the command: another process may hold its output."""
 
 # $1 secret, $2 mode, $3 grace in tenths of a second, $4 bytes of standard input or -, $5 WATCH, $6 … the command's
 # lines. "$*" joins them with the first character of IFS, a newline: a shell starts with IFS as space, tab and newline
@@ -65,6 +75,7 @@ t=$1;
 m=$2;
 w=$3;
 p=$5;
+o=;
 alive() {
   q=;
   if [ -r /proc/self/stat ] && command -v grep >/dev/null; then
@@ -85,11 +96,11 @@ end() {
   d=1;
   while alive; do
     [ $n -lt $w ] || kill -KILL $q 2>/dev/null;
-    [ $n -lt $((w + 20)) ] || { printf "%s:left\n" $t >&2; exit; };
+    [ $n -lt $((w + 20)) ] || { printf "%s:left %s\n" $t $o >&2; exit; };
     if sleep 0.$d 2>/dev/null; then n=$((n + d)); else sleep 1; n=$((n + 10)); fi;
     [ $d -ge 8 ] || d=$((d * 2));
   done;
-  printf "%s:ended\n" $t >&2;
+  printf "%s:ended %s\n" $t $o >&2;
   exit;
 };
 case $4 in
@@ -110,31 +121,36 @@ case $4 in
     fi;;
 esac;
 k=;
-while read -r l; do [ "$l" = "$t:kill" ] && k=1 && break; done;
+while read -r l; do case $l in "$t:kill "*) o=${l##* }; k=1; break;; esac; done;
 [ $m = always ] && k=1;
 [ "$k" ] && end
 """
 
 
 def new_secret() -> str:
-    """Return a random text that marks the report lines of one run; no command can guess it."""
+    """Return a random text that marks the report lines of one host."""
     return f"sshfan-{secrets.token_hex(8)}"
 
 
-def kill_message(secret: str) -> bytes:
-    """Return the kill request, on which the watchdog kills the command."""
-    return f"{secret}:kill\n".encode("ascii")
+class Wrapper:
+    """Wraps one command for many hosts, each with a secret of its own."""
 
+    __slots__ = ("_after", "_before")
 
-def wrap(command: str, *, secret: str, on_stop: OnStop, grace: float, stdin_size: int | None) -> str:
-    """Return the wrapped `command`, as a line for the host's login shell.
+    def __init__(self, command: str, *, on_stop: OnStop, grace: float, stdin_size: int | None) -> None:
+        """`grace`: seconds between TERM and KILL.
 
-    `grace`: seconds between TERM and KILL. `stdin_size`: the number of bytes of the command's standard input, which
-    follow on the session's; None if the command gets none.
-    """
-    size = "-" if stdin_size is None else str(stdin_size)
-    arguments = (secret, on_stop.value, str(round(grace * 10)), size, _one_line(_WATCH), *command.split("\n"))
-    return " ".join(["exec /bin/sh -c", *map(_quoted, (_one_line(_LAUNCH), "sshfan", *arguments))])
+        `stdin_size`: the number of bytes of the command's standard input, which follow on the session's; None if the
+        command gets none.
+        """
+        size = "-" if stdin_size is None else str(stdin_size)
+        arguments = (on_stop.value, str(round(grace * 10)), size, _one_line(_WATCH), *command.split("\n"))
+        self._before = f"exec /bin/sh -c {_quoted(_one_line(_LAUNCH))} {_quoted('sshfan')} "
+        self._after = " ".join(["", *map(_quoted, arguments)])
+
+    def text(self, secret: str) -> str:
+        """Return the wrapped command, as a line for the host's login shell."""
+        return f"{self._before}{_quoted(secret)}{self._after}"
 
 
 def _one_line(script: str) -> str:
@@ -151,18 +167,19 @@ def _quoted(text: str) -> str:
     return f"'{text.translate(_UNSAFE)}'"
 
 
-_STATES = ("watched", "unwatched", "there", "ended", "left")
-
-
 class Reports:
-    """Removes the report lines of both scripts from a command's standard error, and keeps what they report."""
+    """Removes the report lines of both scripts from a command's standard error, and keeps what they report.
 
-    __slots__ = ("_lines", "_partial", "_pattern", "ended", "left", "secret", "watched")
+    A line that is not expected is the command's own, even if it begins with the secret.
+    """
 
-    def __init__(self, secret: str) -> None:
+    __slots__ = ("_lines", "_nonce", "_partial", "_pattern", "ended", "ends_with_input", "left", "secret", "watched")
+
+    def __init__(self, secret: str, *, ends_with_input: bool = False) -> None:
+        """`ends_with_input`: the end of the session's input is a kill request too (`on_stop="always"`)."""
         self.secret = secret
-        self._lines = [f"{secret}:{state}\n".encode("ascii") for state in _STATES]
-        self._pattern = re.compile(rb"%b:(%b)\n" % (secret.encode("ascii"), "|".join(_STATES).encode("ascii")))
+        self.ends_with_input = ends_with_input
+        self._nonce = ""
         self._partial = b""
         self.watched: bool | None = None
         """Whether a watchdog runs beside the command; None if the launcher has not reported."""
@@ -170,14 +187,24 @@ class Reports:
         """Whether the watchdog has killed the command, and all that it found of the command's other processes."""
         self.left = False
         """Whether the watchdog could not kill all of them."""
+        self._expect()
+
+    def kill_request(self) -> bytes:
+        """Return the line on which the watchdog kills the command. Its answer is believed from now on."""
+        if self._nonce == "":
+            self._nonce = secrets.token_hex(8)
+            self._expect()
+        return f"{self.secret}:kill {self._nonce}\n".encode("ascii")
 
     def feed(self, data: bytes) -> bytes:
         """Return the command's part of `data`. A possible start of a report line is kept for the next call."""
+        if self._lines == []:
+            return data
         if self._partial:
             data, self._partial = self._partial + data, b""
         own = []
         start = 0
-        for found in self._pattern.finditer(data):
+        while (found := self._pattern.search(data, start)) is not None:
             own.append(data[start : found.start()])
             self._note(found[1])
             start = found.end()
@@ -191,19 +218,28 @@ class Reports:
         partial, self._partial = self._partial, b""
         return partial
 
+    def _expect(self) -> None:
+        states = ["watched", "unwatched"] if self.watched is None else []
+        if self.watched is True and self.ends_with_input:
+            states.append("there")
+        if self._nonce != "":
+            states += [f"ended {self._nonce}", f"left {self._nonce}"]
+        self._lines = [f"{self.secret}:{state}\n".encode("ascii") for state in states]
+        any_state = "|".join(states) or "(?!)"  # the latter matches nothing
+        self._pattern = re.compile(f"{self.secret}:({any_state})\n".encode("ascii"))
+
     def _note(self, state: bytes) -> None:
         if state in (b"watched", b"unwatched"):
             self.watched = state == b"watched"
-        elif state == b"ended":
+            self._expect()
+        elif state.startswith(b"ended "):
             self.ended = True
-        elif state == b"left":
+        elif state.startswith(b"left "):
             self.left = True
 
     def _partial_start(self, data: bytes, start: int) -> int:
         """Return the offset, at least `start`, of an incomplete report at the end of `data`; else its length."""
-        at = max(start, len(data) - max(map(len, self._lines)))
-        while (at := data.find(self._lines[0][:1], at)) >= 0:
-            if any(line.startswith(data[at:]) for line in self._lines):
-                return at
+        at = max(start, len(data) - max(map(len, self._lines), default=0))
+        while at < len(data) and not any(line.startswith(data[at:]) for line in self._lines):
             at += 1
-        return len(data)
+        return at

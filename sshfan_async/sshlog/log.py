@@ -136,6 +136,17 @@ class SshLog:
         return self._unseen or (self._at is None and not self._real)
 
     @property
+    def may_be_sent(self) -> bool:
+        """Whether the command was sent, or ssh can send it at any moment."""
+        self._parse_unread()
+        return self._sent is not None or self._authenticated is not None or self._asked_master
+
+    @property
+    def logs_acceptance(self) -> bool:
+        """Whether this log shows when the server accepts the command."""
+        return self._style is LogStyle.LOGVERBOSE and not self._over_master
+
+    @property
     def authenticated(self) -> bool:
         """Whether the server has authenticated us."""
         self._parse_unread()

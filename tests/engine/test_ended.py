@@ -44,9 +44,11 @@ SECRET = "sshfan-0123456789abcdef"
 CONNECTION_CLOSED = b"Connection to h closed by remote host.\r\n"
 
 
-def reports(*words: str) -> Reports:
-    """Return what is known when the launcher and the watchdog have reported `words`."""
+def reports(*words: str, asked: bool = True) -> Reports:
+    """Return what is known when the launcher, and the watchdog that was `asked` to kill, have reported `words`."""
     told = Reports(SECRET)
+    nonce = told.kill_request().decode().split()[-1] if asked else "0123"
+    words = tuple(f"{word} {nonce}" if word in ("ended", "left") else word for word in words)
     told.feed("".join(f"{SECRET}:{word}\n" for word in words).encode())
     return told
 
@@ -191,6 +193,11 @@ REMOTE: dict[str, tuple[Verdict, dict[str, Any], Remote]] = {
     "lost": (LOST, {"stopped": False}, "unknown"),
     "lost, with on_stop='leave'": (LOST, {"stopped": False, "left": True}, "unknown"),
     "lost, although the watchdog ended it": (LOST, {"stopped": False, "reports": reports("ended")}, "unknown"),
+    "stopped, and a watchdog ended it that we never asked": (
+        LOST,
+        {"stopped": True, "reports": reports("watched", "ended", asked=False)},
+        "unknown",
+    ),
     "stopped, with on_stop='leave'": (LOST, {"stopped": True, "left": True}, "left"),
     "stopped by a signal": (LOST, {"stopped": True, "left": False}, "unknown"),
     "stopped, and the launcher told nothing": (LOST, {"stopped": True, "reports": reports()}, "unknown"),

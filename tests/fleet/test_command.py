@@ -12,6 +12,7 @@ from sshfan_async import Fleet, Phase, Status
 from tests.support import processes
 from tests.support.dropbear import serving
 from tests.support.fleets import remote_pid
+from tests.support.marked import Mark
 from tests.support.signalling_host import signalling_host
 
 if TYPE_CHECKING:
@@ -99,8 +100,19 @@ async def test_host_that_signals_gets_the_command_as_it_is_and_ends_it(own_serve
         (outcome,) = await fleet.run("echo $0")
         assert outcome.stdout == b"/bin/sh\n"
         (outcome,) = await fleet.run(f"{trap}echo $$; while :; do sleep 0.1; done", timeout=0.5, kill_after=0.5)
-        assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "ended")
+        assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "unknown")
         assert not processes.is_running(remote_pid(outcome))
+
+
+async def test_nothing_is_claimed_of_what_a_signal_does_not_reach(own_server: SshdFleet) -> None:
+    mark = Mark()
+    try:
+        async with signalling_host(own_server) as host, Fleet(host, ssh=own_server.ssh) as fleet:
+            (outcome,) = await fleet.run(f"timeout 600 {mark.sleep}", timeout=0.5, kill_after=0.3)
+            assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "unknown")
+            assert len(mark.commands()) == 1
+    finally:
+        mark.kill()
 
 
 @pytest.fixture
@@ -122,5 +134,5 @@ async def test_dropbear_runs_commands_and_they_can_be_ended(own_server: SshdFlee
         (outcome,) = await fleet.run("kill -9 $$", on_stop="leave")
         assert (outcome.status, outcome.signal) == (Status.SIGNALLED, "KILL")
         (outcome,) = await fleet.run("echo $$; exec sleep 60", timeout=0.5)
-        assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "ended")
+        assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "unknown")
         assert not processes.is_running(remote_pid(outcome))

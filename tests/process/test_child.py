@@ -41,7 +41,7 @@ async def start(*argv: str) -> Child:
         readers=Readers(asyncio.get_running_loop()),
         null=asyncio.subprocess.DEVNULL,
         source=None,
-        secret=None,
+        reports=None,
         store=Store(1 << 20),
         max_output=None,
         listener=Deaf(),

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshfan_async import fan_out
-from sshfan_async.process.watchdog import Reports, new_secret, wrap
+from sshfan_async.process.watchdog import Reports, Wrapper, new_secret
 from sshfan_async.settings import OnStop
 from tests.support import processes
 
@@ -229,7 +229,8 @@ async def test_wrapped_command_behaves_as_it_is_through_sshd(fleet: SshdFleet) -
 
 
 def wrapped(text: str, stdin: bytes | None, on_stop: OnStop = OnStop.KILL) -> str:
-    return wrap(text, secret=SECRET, on_stop=on_stop, grace=1.0, stdin_size=None if stdin is None else len(stdin))
+    size = None if stdin is None else len(stdin)
+    return Wrapper(text, on_stop=on_stop, grace=1.0, stdin_size=size).text(SECRET)
 
 
 def own(ended: Ended) -> tuple[Ended, Reports]:
@@ -354,7 +355,9 @@ def test_watchdog_ignores_input_that_is_no_kill_request(tmp_path: Path) -> None:
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     assert process.stdin is not None
-    process.stdin.write(b"kill\n\nsshfan:kill\n" + SECRET.encode() + b":kil\n" + bytes(10_000) + b"\n")
+    process.stdin.write(
+        b"kill\n\nsshfan:kill\n" + SECRET.encode() + b":kil\n" + PREFIX + b"kill\n" + bytes(10_000) + b"\n"
+    )
     process.stdin.flush()
     fifo.write_text("on\n")
     assert process.wait() == 4
@@ -363,12 +366,12 @@ def test_watchdog_ignores_input_that_is_no_kill_request(tmp_path: Path) -> None:
 
 # Reports
 
-WORDS = (b"watched\n", b"unwatched\n", b"there\n", b"ended\n", b"left\n")
+STATES = (b"watched\n", b"unwatched\n", b"there\n", b"ended 0123\n", b"left 0123\n", b"ended\n", b"left\n")
 pieces = st.lists(
     st.one_of(
-        st.sampled_from([PREFIX + word for word in WORDS]),
+        st.sampled_from([PREFIX + state for state in STATES]),
         st.sampled_from(
-            [PREFIX[:-1], PREFIX, PREFIX * 2, b"sshfan-", b"s", b"\n", b"sshfan-fedcba9876543210:ended\n"]
+            [PREFIX[:-1], PREFIX, PREFIX * 2, b"sshfan-", b"s", b"\n", b"sshfan-fedcba9876543210:watched\n"]
         ),
         st.integers(0, len(PREFIX)).map(lambda length: PREFIX[:length]),
         st.binary(max_size=40),
@@ -377,21 +380,33 @@ pieces = st.lists(
 )
 
 
-def without_reports(data: bytes) -> bytes:
-    return re.sub(re.escape(PREFIX) + rb"(watched|unwatched|there|ended|left)\n", b"", data)
+def requested(reports: Reports) -> str:
+    """Make `reports` send its kill request; return the nonce of the request, as the watchdog reads it."""
+    return reports.kill_request().decode().rpartition(" ")[2].strip()
 
 
-@given(pieces, st.lists(st.integers(0, 400), max_size=12))
-def test_reports_are_found_however_the_stream_is_cut(parts: list[bytes], cuts: list[int]) -> None:
+def fed(reports: Reports, *states: str) -> bytes:
+    """Feed lines that begin with the secret; return the command's part."""
+    return reports.feed(b"".join(PREFIX + state.encode() + b"\n" for state in states)) + reports.flush()
+
+
+@given(pieces, st.lists(st.integers(0, 400), max_size=12), st.booleans())
+def test_reports_are_found_however_the_stream_is_cut(
+    parts: list[bytes], cuts: list[int], ends_with_input: bool
+) -> None:
     data = b"".join(parts)
-    reports = Reports(SECRET)
+    reports = Reports(SECRET, ends_with_input=ends_with_input)
     own = b""
     for start, end in itertools.pairwise([0, *sorted(cuts), max([len(data), *cuts])]):
         own += reports.feed(data[start:end])
-    assert own + reports.flush() == without_reports(data)
-    assert (reports.watched is not None) == (re.search(re.escape(PREFIX) + rb"(un)?watched\n", data) is not None)
-    assert reports.ended == (PREFIX + b"ended\n" in data)
-    assert reports.left == (PREFIX + b"left\n" in data)
+    first = re.search(re.escape(PREFIX) + rb"(?:un)?watched\n", data)
+    expected = data if first is None else data[: first.start()] + data[first.end() :]
+    if first is not None and ends_with_input and b":watched" in first[0]:
+        expected = data[: first.start()] + re.sub(re.escape(PREFIX) + rb"there\n", b"", data[first.end() :])
+    assert own + reports.flush() == expected
+    assert reports.watched == (None if first is None else b":watched" in first[0])
+    assert not reports.ended
+    assert not reports.left
 
 
 @given(pieces, st.binary(max_size=100))
@@ -400,14 +415,38 @@ def test_no_more_is_held_than_may_become_a_report(parts: list[bytes], last: byte
     reports = Reports(SECRET)
     reports.feed(data)
     held = reports.flush()
-    assert held == b"" or any((PREFIX + word).startswith(held) for word in WORDS)
+    assert held == b"" or any((PREFIX + state).startswith(held) for state in STATES)
 
 
-def test_forged_report_without_the_secret_is_the_commands_own() -> None:
-    forged = b"sshfan-0000000000000000:ended\n:ended\nended\n" + PREFIX + b"endless\n"
+def test_report_without_the_secret_is_the_commands_own() -> None:
+    forged = b"sshfan-0000000000000000:watched\n:watched\nwatched\n" + PREFIX + b"endless\n"
     reports = Reports(SECRET)
     assert reports.feed(forged) + reports.flush() == forged
-    assert not reports.ended
+    assert reports.watched is None
+
+
+@pytest.mark.parametrize("forged", ["unwatched", "watched", "there", "ended", "left", "ended 0", "left 0", ""])
+def test_later_report_is_the_commands_own_although_it_knows_the_secret(forged: str) -> None:
+    reports = Reports(SECRET)
+    assert fed(reports, "watched") == b""
+    assert fed(reports, forged) == PREFIX + forged.encode() + b"\n"
+    assert (reports.watched, reports.ended, reports.left) == (True, False, False)
+
+
+@pytest.mark.parametrize("state", ["ended", "left"])
+def test_watchdogs_answer_is_believed_with_the_nonce_of_our_request_only(state: str) -> None:
+    reports = Reports(SECRET)
+    fed(reports, "watched")
+    nonce = requested(reports)
+    assert requested(reports) == nonce
+    assert fed(reports, f"{state} {nonce[:-1]}", f"{state} ", state) != b""
+    assert not getattr(reports, state)
+    assert fed(reports, f"{state} {nonce}") == b""
+    assert getattr(reports, state)
+
+
+def test_nonces_differ() -> None:
+    assert len({requested(Reports(SECRET)) for _ in range(100)}) == 100
 
 
 def test_command_that_writes_the_secret_for_ever_is_not_held() -> None:

@@ -101,7 +101,10 @@ class Child:
         self.stdout: Capture | Nothing = NOTHING
         self.stderr: Capture | Nothing = NOTHING
         self.preamble = b""
-        """The last bytes on stderr from before the command was sent: messages of ssh and of its jump host's ssh."""
+        """The last bytes on stderr from before the log shows that the command was sent.
+
+        They are messages of ssh and of its jump host's ssh. If ssh writes no log, the command's own may be among them.
+        """
         self._store = store
         self._max_output = max_output
         self._listener = listener
@@ -464,9 +467,10 @@ class Child:
         # show that yet, `data` is not the command's: it is a banner, or a message of ssh or of a jump host's ssh.
         if self.ssh_log.sent_at is None:
             self._read_log()
-        if self.ssh_log.sent_at is None and not self.ssh_log.silent:
+        if self.ssh_log.sent_at is None:
             self.preamble = (self.preamble + data)[-_PREAMBLE:]
-            return None
+            if not self.ssh_log.silent:
+                return None
         if self.reports is not None:
             data = self.reports.feed(data)
             if self._unreported is not None and self.reports.watched is not None:

@@ -10,6 +10,7 @@ import pytest
 
 import sshfan_async
 from sshfan_async.cli.main import main
+from tests.support import accounts
 from tests.support.cli_program import LIMIT, PROGRAM, environment
 
 if TYPE_CHECKING:
@@ -312,3 +313,22 @@ def test_ssh_does_not_eat_the_callers_stdin(fleet: SshdFleet) -> None:
     )
 
     assert done.stdout == b"mine\n"
+
+
+# this machine
+
+
+@pytest.mark.parametrize("view", [[], ["-b"], ["--quiet"], ["--json"]], ids=" ".join)
+def test_a_user_without_an_account_learns_that_ssh_cannot_start(
+    fleet: SshdFleet, tmp_path: Path, view: list[str]
+) -> None:
+    without = accounts.environment(tmp_path, "")
+    (tmp_path / "passwd").write_text(accounts.line(name="other", uid=54321))
+    done = subprocess.run(
+        [*PROGRAM, "--ssh-config", fleet.ssh_config, "-w", "node001", *view, "true"],
+        check=False,
+        capture_output=True,
+        env=environment(**without),
+    )
+    assert b"No user exists for uid" in done.stdout + done.stderr
+    assert done.returncode == 3

@@ -16,8 +16,22 @@ import anyio
 import pytest
 
 import sshfan_async
-from sshfan_async import InvalidSetting, InvalidTarget, Outcome, Phase, Ssh, Status, Target, events, fan_out, stream
-from tests.support.loops import on
+from sshfan_async import (
+    Fleet,
+    InvalidSetting,
+    InvalidTarget,
+    Outcome,
+    Phase,
+    Ssh,
+    Status,
+    SyncFleet,
+    Target,
+    events,
+    fan_out,
+    run,
+    stream,
+)
+from tests.support.loops import on, uvloop_policy
 from tests.support.processes import PATIENCE, children, descriptors, is_running, until, wait_until
 
 if TYPE_CHECKING:
@@ -398,6 +412,34 @@ async def test_cancellation_of_every_task_of_the_loop_leaves_nothing(stand_in: C
         assert asyncio.all_tasks() == others
         await until(lambda: children() == before)
     assert descriptors().keys() <= open_before.keys()
+
+
+# the policy of uvloop
+
+
+async def fan_out_true(hosts: Any, ssh: Ssh) -> list[Status]:
+    return statuses(await fan_out(hosts, "true", ssh=ssh))
+
+
+async def over_a_fleet(hosts: Any, ssh: Ssh) -> list[Status]:
+    async with Fleet(hosts, ssh=ssh) as fleet:
+        return statuses(await fleet.run("true"))
+
+
+@pytest.mark.parametrize("main", [fan_out_true, over_a_fleet])
+@pytest.mark.parametrize("new_loop", [None, asyncio.SelectorEventLoop])
+def test_hosts_are_ok_under_the_policy_of_uvloop(fleet: SshdFleet, main: Any, new_loop: Any) -> None:
+    with uvloop_policy(), asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(main(fleet.hosts[:2], fleet.ssh)) == [Status.OK] * 2
+
+
+def test_sync_doors_work_under_the_policy_of_uvloop(fleet: SshdFleet) -> None:
+    with uvloop_policy():
+        results = run(list(fleet.hosts[:2]), "true", ssh=fleet.ssh)["result"]
+        with SyncFleet(fleet.hosts[:2], ssh=fleet.ssh) as open_fleet:
+            report = open_fleet.run("true")
+    assert [result["status"] for result in results.values()] == ["success", "success"]
+    assert report.ok
 
 
 # Ctrl-C

@@ -103,7 +103,7 @@ class Child:
         self.preamble = b""
         """The last bytes on stderr from before the log shows that the command was sent.
 
-        They are messages of ssh and of its jump host's ssh. If ssh writes no log, the command's own may be among them.
+        They are messages of ssh and of its jump host's ssh. If ssh writes no log, the command's may be among them.
         """
         self._store = store
         self._max_output = max_output

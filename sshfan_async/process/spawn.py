@@ -39,6 +39,16 @@ def check_exit_codes() -> None:
         )
 
 
+def _add_child_watcher() -> None:
+    """Let asyncio's own loops start children although the process has a loop policy without a child watcher.
+
+    Up to Python 3.13 they ask the policy for one (unix_events.py: _make_subprocess_transport). uvloop's policy has
+    none: its loops do not need one.
+    """
+    policy = asyncio.get_event_loop_policy()
+    policy.get_child_watcher = asyncio.DefaultEventLoopPolicy().get_child_watcher  # type: ignore[method-assign]
+
+
 class Spawning:
     """A program that asyncio is starting. The child process exists; `process()` lets asyncio watch it.
 
@@ -57,10 +67,19 @@ class Spawning:
             OSError: it cannot be started.
 
         """
+        try:
+            self._start(argv, options)
+        except NotImplementedError:
+            _add_child_watcher()
+            self._start(argv, options)
+
+    def _start(self, argv: tuple[str, ...], options: dict[str, Any]) -> None:
         self._coroutine = asyncio.create_subprocess_exec(*argv, **options)
         try:
             # The program starts before the first wait (base_subprocess.py: BaseSubprocessTransport).
             self._waits_for: object = self._coroutine.send(None)
+        except NotImplementedError:
+            raise
         except RuntimeError as error:
             # Before 3.12 a thread waits for each child (asyncio.ThreadedChildWatcher): no thread could be started.
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error

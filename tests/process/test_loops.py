@@ -2,28 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import warnings
-from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
 
 from sshfan_async.process.loops import LoopThread, is_standard, run_alone
+from tests.support.loops import uvloop_policy
 from tests.support.processes import wait_until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def uvloop_policy() -> Iterator[None]:
-    """Set the loop policy that `uvloop.install()` sets."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.14 on
-        before = asyncio.get_event_loop_policy()
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-        yield
-        asyncio.set_event_loop_policy(before)
 
 
 async def add(*numbers: int) -> int:
@@ -58,9 +43,9 @@ def test_run_alone_raises_what_the_function_raises() -> None:
         run_alone(fail)
 
 
-@pytest.mark.usefixtures("uvloop_policy")
 def test_run_alone_uses_a_standard_loop_under_the_policy_of_uvloop() -> None:
-    loop, thread = run_alone(here)
+    with uvloop_policy():
+        loop, thread = run_alone(here)
     assert type(loop) is asyncio.SelectorEventLoop
     assert thread is threading.current_thread()
 
@@ -172,9 +157,8 @@ def test_thread_that_cannot_make_its_loop_raises_in_the_caller(monkeypatch: pyte
     wait_until(lambda: set(threading.enumerate()) == threads, "the thread to end")
 
 
-@pytest.mark.usefixtures("uvloop_policy")
 def test_thread_has_a_standard_loop_under_the_policy_of_uvloop() -> None:
-    with LoopThread("test") as thread:
+    with uvloop_policy(), LoopThread("test") as thread:
         loop, _ = thread.start(here).result()
     assert type(loop) is asyncio.SelectorEventLoop
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import warnings
 from typing import TYPE_CHECKING, Any
+
+import uvloop
 
 from tests.support.processes import descriptors
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     NewLoop = Callable[[], asyncio.AbstractEventLoop]
 
@@ -27,3 +31,16 @@ def on(new_loop: NewLoop, function: Callable[[], Awaitable[Any]]) -> Any:
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(asyncio.sleep(0))
         return runner.run(main())
+
+
+@contextlib.contextmanager
+def uvloop_policy() -> Iterator[None]:
+    """Set the loop policy that `uvloop.install()` sets."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.14 on
+        before = asyncio.get_event_loop_policy()
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+        try:
+            yield
+        finally:
+            asyncio.set_event_loop_policy(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from sshfan_async.targets import Hosts
 
 __all__ = ["Run", "check_names", "check_ssh", "check_user", "checked_run"]
+
+_MAX_ARGUMENT = 128 * 1024 - 1
+"""Bytes. An argument of a program on Linux has 128 KiB at most, its NUL included (execve(2), MAX_ARG_STRLEN)."""
+_ALWAYS_FITS = 30_000
+"""Characters. The wrapper needs four bytes for one character at most, and less than 8 KiB of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +55,7 @@ def checked_run(hosts: Hosts, command: Command, **options: Unpack[RunOptions]) -
     if on_stop not in tuple(OnStop):
         raise InvalidSetting(f"on_stop={on_stop!r}: give 'leave', 'kill' or 'always'")
     check_user(user)
-    return Run(
+    run = Run(
         targets=targets(hosts),
         command=command_text(command),
         user=user,
@@ -59,6 +65,26 @@ def checked_run(hosts: Hosts, command: Command, **options: Unpack[RunOptions]) -
         stdin=check_input(options.get("stdin")),
         on_stop=OnStop(on_stop),
     )
+    _check_length(run)
+    return run
+
+
+def _check_length(run: Run) -> None:
+    """Refuse a command that is too long for an argument of ssh here, or of the login shell on the host."""
+    if len(run.command) < _ALWAYS_FITS:
+        return
+    sent = run.command
+    if run.on_stop is not OnStop.LEAVE:
+        from sshfan_async.process.watchdog import Wrapper, new_secret
+
+        grace, stdin_size = run.clocks.kill_after, None if run.stdin is None else 10**12
+        sent = Wrapper(sent, on_stop=run.on_stop, grace=grace, stdin_size=stdin_size).text(new_secret())
+    size = len(os.fsencode(sent))
+    if size > _MAX_ARGUMENT:
+        raise InvalidSetting(
+            f"the command has {size:,} bytes as it is sent, and an argument can have {_MAX_ARGUMENT:,}: send a long"
+            " command on standard input (in Python: stdin= for the command `sh -s`; at a terminal: --script FILE)"
+        )
 
 
 def check_names(function: str, options: Mapping[str, object], known: type) -> None:

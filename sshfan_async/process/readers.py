@@ -82,4 +82,5 @@ def make_readers(loop: asyncio.AbstractEventLoop) -> Readers:
         OSError: there are no descriptors left.
 
     """
-    return _EpollReaders(loop) if sys.platform == "linux" else Readers(loop)
+    # gevent and eventlet take `epoll` out of `select` (monkey.patch_all).
+    return _EpollReaders(loop) if sys.platform == "linux" and hasattr(select, "epoll") else Readers(loop)

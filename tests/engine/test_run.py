@@ -1,18 +1,34 @@
 from __future__ import annotations
 
 import inspect
+import os
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
-from sshfan_async import Fleet, InvalidSetting, InvalidTarget, Ssh, SyncFleet, Target, events, fan_out, run, stream
-from sshfan_async.engine.run import check_names, check_ssh, check_user, checked_run
+from sshfan_async import (
+    Fleet,
+    InvalidSetting,
+    InvalidTarget,
+    Ssh,
+    Status,
+    SyncFleet,
+    Target,
+    events,
+    fan_out,
+    run,
+    stream,
+)
+from sshfan_async.engine.run import _ALWAYS_FITS, _MAX_ARGUMENT, check_names, check_ssh, check_user, checked_run
 from sshfan_async.fleet.settings import FleetOptions
+from sshfan_async.process.watchdog import Wrapper, new_secret
 from sshfan_async.settings import Clocks, CommandOptions, Limits, OnStop, RunOptions, UnaddressedOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sshfan_async.testing import SshdFleet
 
 
 def keywords(function: Callable[..., object]) -> dict[str, inspect.Parameter]:
@@ -143,3 +159,43 @@ def test_user_that_no_target_could_have_is_refused() -> None:
     check_user("ops")
     with pytest.raises(InvalidTarget, match="-l"):
         check_user("-l")
+
+
+# the length of a command
+
+
+def longest_accepted(**options: Any) -> int:
+    """Return the length of the longest command of letters that is accepted."""
+    accepted, refused = 1, 1_000_000
+    while refused - accepted > 1:
+        length = (accepted + refused) // 2
+        try:
+            checked_run("web1", "x" * length, **options)
+        except InvalidSetting:
+            refused = length
+        else:
+            accepted = length
+    return accepted
+
+
+@pytest.mark.parametrize("on_stop", ["leave", "kill", "always"])
+async def test_longest_command_that_is_accepted_runs(fleet: SshdFleet, on_stop: Any) -> None:
+    command = "echo $((1 + 1)) #"
+    command += "x" * (longest_accepted(on_stop=on_stop) - len(command) - 3)
+    (outcome,) = await fan_out("node001", command, on_stop=on_stop, ssh=fleet.ssh)
+    assert (outcome.status, outcome.stdout, outcome.reason) == (Status.OK, b"2\n", "")
+    async with Fleet("node001", ssh=fleet.ssh) as open_fleet:
+        (outcome,) = await open_fleet.run(command, on_stop=on_stop)
+    assert (outcome.status, outcome.stdout, outcome.reason) == (Status.OK, b"2\n", "")
+
+
+@pytest.mark.parametrize("command", ["x" * 200_000, "'" * 40_000, "\n" * 60_000, "\U0001f600" * 33_000])
+def test_longer_command_is_refused_with_its_size_and_the_remedy(command: str) -> None:
+    with pytest.raises(InvalidSetting, match=r"has [12]\d\d,\d\d\d bytes .* 131,071: .*stdin=.*--script"):
+        checked_run("web1", command)
+
+
+@pytest.mark.parametrize("character", ["x", "'", "\\", "!", "\n", "\U0001f600", "\udcff"])
+def test_command_of_which_no_size_is_computed_fits(character: str) -> None:
+    wrapper = Wrapper(character * _ALWAYS_FITS, on_stop=OnStop.ALWAYS, grace=10.0, stdin_size=10**12)
+    assert len(os.fsencode(wrapper.text(new_secret()))) <= _MAX_ARGUMENT

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sshfan_async.cli.display.fold import folded
+from sshfan_async.cli.display.fold import briefly_folded
 from sshfan_async.event import HostFinished, HostPhase, HostStarted
 from sshfan_async.outcome import Phase, Status
 from sshfan_async.settings import OnStop
@@ -47,7 +47,7 @@ class InFlight:
         names = [name for name, (phase, _) in self.running.items() if phase is Phase.RUN or not leaves_running]
         if not names:
             return None
-        hosts = f"{len(names)} {'host' if len(names) == 1 else 'hosts'}: {folded(names)}"
+        hosts = f"{len(names)} {'host' if len(names) == 1 else 'hosts'}: {briefly_folded(names)}"
         if leaves_running:
             return f"leaving the command running on {hosts}"
         return f"stopping {hosts} (KILL after {kill_after:g} s)"
@@ -66,4 +66,4 @@ class InFlight:
             if members:
                 shortest, longest = f"{min(members.values()):.1f}", f"{max(members.values()):.1f}"
                 times = longest if shortest == longest else f"{shortest} to {longest}"
-                yield f"  {phase} for {times} s: {folded(members)}"
+                yield f"  {phase} for {times} s: {briefly_folded(list(members))}"

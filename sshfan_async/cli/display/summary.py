@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from sshfan_async.cli.display.fold import folded
+from sshfan_async.cli.display.fold import briefly_folded
 from sshfan_async.cli.display.statuses import STYLES, status_name
 from sshfan_async.escape import one_line
 from sshfan_async.outcome import Phase, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["FailureGroup", "failure_groups", "failure_lines", "summary"]
 
 _INDENT = 2
+_MOST_REASONS = 40
 _SLOWEST = 3
 _PERCENTILES = (50, 90, 99)
 _SHORTEST_PHASE = 0.01
@@ -43,9 +44,9 @@ class FailureGroup:
 
     @property
     def label(self) -> str:
-        """The hosts as a node set, followed by their number if there are several."""
+        """The hosts as a node set, followed by their number if there are several. Of very many, some are left out."""
         several = f" ({len(self.hosts)})" if len(self.hosts) > 1 else ""
-        return f"{folded(self.hosts)}{several}"
+        return f"{briefly_folded(self.hosts)}{several}"
 
 
 def failure_groups(report: Report) -> list[FailureGroup]:
@@ -66,9 +67,18 @@ def failure_groups(report: Report) -> list[FailureGroup]:
 
 
 def failure_lines(report: Report) -> Iterator[str]:
-    """Yield one line for each reason, with its hosts."""
-    for group in failure_groups(report):
+    """Yield one line for each reason, with its hosts, and at the end how much was left out."""
+    groups = failure_groups(report)
+    for group in groups[:_MOST_REASONS]:
         yield f"{group.label}: {group.reason}"
+    if len(groups) > _MOST_REASONS:
+        yield _left_out(groups)
+
+
+def _left_out(groups: Sequence[FailureGroup]) -> str:
+    more = groups[_MOST_REASONS:]
+    hosts = sum(len(group.hosts) for group in more)
+    return f"and {len(more)} more reasons, for {hosts} hosts (--failed-to FILE lists the hosts, --json the reasons)"
 
 
 def summary(conclusion: Conclusion, console: Console, again: str | None = None) -> bytes:
@@ -137,9 +147,12 @@ def _print_failures(report: Report, console: Console) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    for group in failure_groups(report):
+    groups = failure_groups(report)
+    for group in groups[:_MOST_REASONS]:
         line = Text.assemble((group.label, STYLES[group.status]), f": {group.reason}")
         console.print(Padding(line, (0, 0, 0, _INDENT)))
+    if len(groups) > _MOST_REASONS:
+        console.print(Padding(Text(_left_out(groups)), (0, 0, 0, _INDENT)))
 
 
 def _print_times(report: Report, console: Console) -> None:

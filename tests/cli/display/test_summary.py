@@ -140,3 +140,19 @@ def test_hosts_not_run_because_of_failures_are_named(fleet: SshdFleet) -> None:
     screen = "\n".join(terminal.screen)
     assert re.search(r"^4 hosts in .*, ended by --max-failures: 1 unreachable, 3 not run$", screen, re.MULTILINE)
     assert "  node[001-003] (3): never started" in screen
+
+
+def test_very_many_failures_are_a_few_lines_that_say_what_they_leave_out() -> None:
+    outcomes = [
+        failed(f"web{number * 7919 % 1_000_003}", Status.FAILED, f"reason {number % 200}") for number in range(60_000)
+    ]
+    told = lines(*outcomes)
+    assert len(told) == 41
+    assert max(map(len, told)) < 1200
+    assert all(" more (300): reason " in line for line in told[:-1])
+    assert told[-1].startswith("and 160 more reasons, for 48000 hosts (--failed-to FILE")
+    printed = summary(
+        Conclusion(report=Report(tuple(outcomes), finished_at=time.time()), seconds=1.0), Console(width=100)
+    )
+    assert len(printed) < 60_000
+    assert b"and 160 more reasons" in printed

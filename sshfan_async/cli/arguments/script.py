@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import PurePosixPath
 
 import click
 
 __all__ = ["script_command", "script_text"]
 
-_SHELLS = frozenset({"ash", "bash", "dash", "ksh", "mksh", "sh", "yash", "zsh"})
-"""Shells that read a script from standard input with `-s` (POSIX, sh), and take its arguments after that."""
+# $1: the size of the script; the other arguments are the command that reads it. A script that is read while it comes
+# would be read by its own commands too. The file loses its name before anything is written, so nothing can be left.
+# Each redirection opens it anew, and starts at offset 0.
+_RECEIVE = """
+f=$(mktemp "${TMPDIR:-/tmp}/sshfan.XXXXXXXX") || exit 125;
+exec 3<"$f" 4<"$f" 5>"$f";
+rm -f "$f";
+cat >&5;
+exec 5>&- </dev/null;
+[ $(wc -c <&4) -eq $1 ] || { echo "sshfan: the script has not arrived whole, and was not run" >&2; exit 125; };
+exec 4<&-;
+shift;
+exec "$@"
+"""
+_PATH = "/dev/fd/3"
 
 
 def script_text(path: str) -> bytes:
@@ -37,12 +49,5 @@ def script_command(text: bytes, arguments: tuple[str, ...]) -> str:
     """
     first = text.split(b"\n", 1)[0]
     words = first[2:].decode("utf-8", "surrogateescape").split() if first.startswith(b"#!") else []
-    interpreter = words or ["sh"]
-    name = PurePosixPath(interpreter[0]).name
-    if name == "env" and len(interpreter) > 1:
-        name = PurePosixPath(interpreter[-1]).name
-    if name in _SHELLS:
-        return shlex.join([*interpreter, "-s", "--", *arguments])
-    # Other interpreters open /dev/stdin by name. If it is the watchdog's FIFO, this open waits for another writer
-    # (fifo(7)), which never comes if the script is short. A pipe opens at once.
-    return f"cat | {shlex.join([*interpreter, '/dev/stdin', *arguments])}"
+    receiver = " ".join(_RECEIVE.split())
+    return shlex.join(["exec", "sh", "-c", receiver, "sshfan", str(len(text)), *(words or ["sh"]), _PATH, *arguments])

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,14 +65,67 @@ def test_a_script_without_a_file_is_refused(on_fleet: Sshfan) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "command"),
+    ("first", "interpreter"),
     [
-        ("echo x", "sh -s -- a"),
-        ("#!/bin/zsh", "/bin/zsh -s -- a"),
-        ("#! /usr/bin/env bash", "/usr/bin/env bash -s -- a"),
-        ("#!/usr/bin/env python3", "cat | /usr/bin/env python3 /dev/stdin a"),
-        ("#!/usr/bin/perl -w", "cat | /usr/bin/perl -w /dev/stdin a"),
+        ("echo x", "sh"),
+        ("#!/bin/zsh", "/bin/zsh"),
+        ("#! /usr/bin/env bash", "/usr/bin/env bash"),
+        ("#!/usr/bin/env python3", "/usr/bin/env python3"),
+        ("#!/usr/bin/perl -w", "/usr/bin/perl -w"),
     ],
 )
-def test_the_first_line_names_the_interpreter(first: str, command: str) -> None:
-    assert script_command(f"{first}\necho\n".encode(), ("a",)) == command
+def test_the_first_line_names_the_interpreter(first: str, interpreter: str) -> None:
+    assert script_command(f"{first}\necho\n".encode(), ("a",)).endswith(f" {interpreter} /dev/fd/3 a")
+
+
+@pytest.mark.parametrize("kill", ["stop", "never"])
+@pytest.mark.parametrize("interpreter", ["sh", "bash", "dash", "zsh", "busybox sh", "perl", "python3", "awk"])
+def test_a_command_of_a_script_that_reads_its_input_takes_no_line_of_it(
+    on_fleet: Sshfan, tmp_path: Path, interpreter: str, kill: str
+) -> None:
+    found = shutil.which(interpreter.split()[0])
+    if found is None:
+        pytest.skip(f"{interpreter} is not installed")
+    script = tmp_path / "script"
+    rest = interpreter.partition(" ")[2]
+    script.write_text(f"#!{found} {rest}".rstrip() + "\n" + SCRIPTS.get(interpreter, SHELL_SCRIPT))
+    if interpreter == "awk":
+        script.write_text(f"#!{found} -f\n" + SCRIPTS["awk"])
+    done = on_fleet("-w", "node001", "--kill", kill, "-u", "20", "-S", "--script", str(script), "a b")
+
+    assert (done.returncode, done.stdout) == (3, b"node001: before a b\nnode001: after 0\n"), done.stderr
+
+
+SHELL_SCRIPT = 'echo "before $1"\nx=$(wc -c)\necho after $x\nexit 3\n'
+SCRIPTS = {
+    "perl": '$| = 1; print "before $ARGV[0]\\n"; my $x = length(join "", <STDIN>); print "after $x\\n"; exit 3;\n',
+    "python3": "import sys\nprint('before', sys.argv[1])\nprint('after', len(sys.stdin.read()))\nsys.exit(3)\n",
+    "awk": 'BEGIN { print "before " ARGV[1]; print "after " (getline x < "/dev/stdin"); exit 3 }\n',
+}
+
+
+def test_a_script_leaves_no_file_behind(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text(f"ls -l /dev/fd/3; ls -A {tmp_path}/remote\n")
+    (tmp_path / "remote").mkdir()
+    command = shlex.split(script_command(script.read_bytes(), ()))[1:]
+    done = subprocess.run(
+        command, check=True, input=script.read_bytes(), capture_output=True, env={"TMPDIR": f"{tmp_path}/remote"}
+    )
+    assert re.fullmatch(rb".* -> .*/remote/sshfan\..* \(deleted\)\n", done.stdout)
+    assert list((tmp_path / "remote").iterdir()) == []
+
+
+def test_a_script_that_does_not_arrive_whole_is_not_run(tmp_path: Path) -> None:
+    text = b"echo one\necho two\n"
+    command = shlex.split(script_command(text, ()))[1:]
+    done = subprocess.run(command, check=False, input=text[:-5], capture_output=True)
+    assert (done.returncode, done.stdout) == (125, b"")
+    assert done.stderr == b"sshfan: the script has not arrived whole, and was not run\n"
+
+
+def test_a_large_script_runs(on_fleet: Sshfan, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text(": " + "x" * 100 + "\n" + (": " + "x" * 100 + "\n") * 20_000 + "cat; echo end\n")
+    done = on_fleet("-w", "node00[1-3]", "--script", str(script))
+    assert sorted(done.stdout.splitlines()) == [b"node001: end", b"node002: end", b"node003: end"]

@@ -1,10 +1,20 @@
-"""Run the `sshfan` command as `python -m sshfan_async`."""
+"""The entry point of `sshfan` and of `python -m sshfan_async`: load the command line, and run it."""
 
 from __future__ import annotations
 
+import signal
 import sys
 
-from sshfan_async.cli.main import main
+
+def main() -> int:
+    """Run the command line and return its exit code."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Nothing runs yet: Ctrl-C ends the process, without a traceback of imports. `cli.main` changes this back.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from sshfan_async.cli.main import main
+
+    return main()
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""The entry point of `sshfan`: choose the verb, and turn every error into one line and an exit code."""
+"""The command line: choose the verb, and turn every error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = import_module("sshfan_async.cli.verbs.completion").complete(instruction, _VERBS)
         return code
     try:
+        own_process.raise_at_ctrl_c()
         return _run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ import pytest
 from tests.support.cli_program import LIMIT, PROGRAM, environment, ssh_children
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from sshfan_async.testing import SshdFleet
@@ -34,6 +37,25 @@ def test_a_signal_ends_the_run_with_what_there_is(
     assert second.startswith("sshfan: node002: cancelled after ")
     assert third == "sshfan: node003: never started: the run was stopped before this host's turn"
     assert ssh_children(fleet) == []
+
+
+SCRIPT = [sys.executable, "-c", "import sys; from sshfan_async.__main__ import main; sys.exit(main())"]
+"""What the installed `sshfan` does."""
+
+
+@pytest.mark.parametrize("program", [PROGRAM, SCRIPT], ids=["module", "script"])
+def test_ctrl_c_while_the_program_is_loaded_prints_nothing(
+    bell: Doorbell, tmp_path: Path, program: Sequence[str]
+) -> None:
+    (tmp_path / "click.py").write_text(f"open({str(bell)!r}, 'w').write('x')\nimport time\ntime.sleep({LIMIT})\n")
+    path = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
+    with subprocess.Popen(
+        [*program, "-w", "node001", "true"], stderr=subprocess.PIPE, env=environment(PYTHONPATH=path)
+    ) as running:
+        bell.wait()
+        running.send_signal(signal.SIGINT)
+        _, stderr = running.communicate(timeout=LIMIT)
+    assert (running.returncode, stderr) == (-signal.SIGINT, b"")
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])

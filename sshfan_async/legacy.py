@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import CancelledError
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack, cast
 
 from sshfan_async.api import fan_out
 from sshfan_async.engine.run import check_names
 from sshfan_async.errors import InvalidSetting, InvalidTarget
 from sshfan_async.outcome import Outcome, Status
+from sshfan_async.process.loops import LoopThread, run_alone
 from sshfan_async.settings import UnaddressedOptions
 from sshfan_async.targets import Target
 
@@ -23,6 +29,10 @@ if TYPE_CHECKING:
     from sshfan_async.report import Report
 
 __all__ = ["STATUS_FAIL", "STATUS_SUCC", "HostResult", "RunResult", "run"]
+
+# They cannot be imported any more in a thread that outlives the main one, and in `atexit`.
+for _module in ("concurrent.futures.thread", "sshfan_async.engine.results"):
+    import_module(_module)
 
 STATUS_SUCC: Final = "success"
 STATUS_FAIL: Final = "fail"
@@ -84,9 +94,12 @@ def run(
         InvalidSetting: `command`, `hostname` or an option cannot be used. Nothing has been started.
         InvalidTarget: `user` cannot be used. Nothing has been started.
         KeyboardInterrupt: Ctrl-C was pressed. All hosts have been ended.
+        RuntimeError: Python is unloading its modules, after the functions of `atexit`.
 
     """
     check_names("run", options, UnaddressedOptions)
+    if sys.meta_path is None:  # asyncio and much else cannot work any more
+        raise RuntimeError("run() was called while Python unloads its modules: call it before that, or in atexit")
     names = _names(hostname)
     refused: dict[str, str] = {}
     accepted: dict[str, Target] = {}
@@ -108,11 +121,31 @@ def run(
 
 
 def _call(function: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
-    """Await `function` in an event loop in a new thread. Ctrl-C cancels it, and is raised when that is done."""
-    from concurrent.futures import CancelledError
+    """Await `function` in an event loop of its own.
 
-    from sshfan_async.process.loops import LoopThread
+    In the main thread, signal handlers can raise an exception at any moment. It must not end up inside the loop, so
+    there the loop has a thread of its own, unless the interpreter is shutting down and starts no more threads.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if sys.is_finalizing() or (not is_main and not _loop_runs_here()):
+        return run_alone(function)
+    try:
+        thread = LoopThread("sshfan run").__enter__()
+    except RuntimeError:
+        return run_alone(function)
+    return _call_in(thread, function)
 
+
+def _loop_runs_here() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _call_in(thread: LoopThread, function: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
+    """Await `function` in the loop of `thread`, and end it. Ctrl-C cancels it, and is raised when that is done."""
     interrupted = False
     answer: Future[Report] | None = None
 
@@ -129,7 +162,8 @@ def _call(function: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
     if replace_handler:
         signal.signal(signal.SIGINT, interrupt)
     try:
-        with LoopThread("sshfan run") as thread:
+        with contextlib.ExitStack() as stack:
+            stack.push(thread)
             answer = thread.start(function)
             if interrupted:
                 answer.cancel()

@@ -272,7 +272,7 @@ def _seconds(name: str, value: object, remedy: str) -> float:
     """Return the clock `name` as a float."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, (int, float, Real)):
         raise InvalidSetting(f"{name}={value!r}: {remedy}")
     # A large int is not shown: it can have more digits than Python converts.
     if isinstance(value, int) and value > MOST_SECONDS:
@@ -292,7 +292,7 @@ def checked_count(name: str, value: object, *, least: int) -> int:
         InvalidSetting: it is not a whole number, or less than `least`.
 
     """
-    if isinstance(value, Integral) and not isinstance(value, bool):
+    if isinstance(value, (int, Integral)) and not isinstance(value, bool):
         count = int(value)
         if count >= least:
             return count

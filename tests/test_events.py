@@ -185,12 +185,12 @@ def test_clocks_stand_still_while_the_listener_is_slow(fleet: SshdFleet, new_loo
         statuses = []
         seen = False
         command = f"head -c {10 * MEGABYTE} /dev/zero"
-        clocks: dict[str, Any] = {clock: 1.5}
+        clocks: dict[str, Any] = {clock: 3}
         async with events(fleet.hosts[:2], command, **clocks, max_output=0, ssh=fleet.ssh) as happenings:
             async for event in happenings:
                 if isinstance(event, HostOutput) and not seen:
                     seen = True
-                    await asyncio.sleep(1.6)
+                    await asyncio.sleep(3.1)
                 if isinstance(event, HostFinished):
                     statuses.append(event.outcome.status)
         return statuses

@@ -334,3 +334,74 @@ except KeyboardInterrupt:
 def test_answer_is_plain_data(fleet: SshdFleet) -> None:
     answer = run("node001", "true", ssh=fleet.ssh)
     assert json.loads(json.dumps(answer)) == answer
+
+
+# the end of the interpreter
+
+
+AT_EXIT = {
+    "thread that outlives the main one": """
+import threading
+def later():
+    threading.main_thread().join()
+    print(run("node001", "echo hi", ssh=ssh)["result"])
+threading.Thread(target=later).start()
+""",
+    "atexit": """
+import atexit
+atexit.register(lambda: print(run("node001", "echo hi", ssh=ssh)["result"]))
+""",
+}
+
+
+@pytest.mark.parametrize("text", AT_EXIT.values(), ids=AT_EXIT)
+def test_run_works_while_the_interpreter_shuts_down(fleet: SshdFleet, text: str) -> None:
+    ran = subprocess.run(
+        script(fleet, "run" + text), check=False, capture_output=True, text=True, env=ENVIRONMENT, timeout=30
+    )
+    assert ran.stderr == ""
+    assert ran.stdout.startswith("{'node001': {'out': 'hi\\n', 'err': '', 'status': 'success', ")
+
+
+def test_run_that_comes_too_late_says_so(fleet: SshdFleet) -> None:
+    text = """run
+class Late:
+    def __del__(self, print=print):
+        try:
+            run("node001", "echo hi", ssh=ssh)
+        except RuntimeError as error:
+            print(error)
+late = Late()
+"""
+    ran = subprocess.run(
+        script(fleet, text), check=False, capture_output=True, text=True, env=ENVIRONMENT, timeout=30
+    )
+    assert ran.stderr == ""
+    assert ran.stdout == ("run() was called while Python unloads its modules: call it before that, or in atexit\n")
+
+
+class Interrupted(Exception):
+    """Raised by a signal handler."""
+
+
+def test_exception_of_a_signal_handler_ends_the_run_at_any_moment(stand_in: Callable[..., Ssh]) -> None:
+    def handler(number: int, frame: object) -> None:
+        raise Interrupted
+
+    def start_and_run(timer: threading.Timer) -> None:
+        timer.start()
+        run(["web1", "web2"], "true", ssh=ssh)
+
+    ssh, main = stand_in("exec sleep 60"), threading.get_ident()
+    there, threads = children(), set(threading.enumerate())
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        for seconds in (0.0, 0.0005, 0.001, 0.002, 0.005, 0.02, 0.1, 0.3):
+            timer = threading.Timer(seconds, lambda: signal.pthread_kill(main, signal.SIGUSR1))
+            with pytest.raises(Interrupted):
+                start_and_run(timer)
+            timer.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    wait_until(lambda: children() <= there, "the children to be ended")
+    wait_until(lambda: set(threading.enumerate()) <= threads, "the threads to end")

@@ -6,7 +6,7 @@ import logging
 import secrets
 from typing import TYPE_CHECKING, Any
 
-import anyio
+from sshfan_async.process.loops import in_thread
 
 if TYPE_CHECKING:
     from sshfan_async.outcome import Outcome
@@ -27,7 +27,7 @@ class RunLog:
     async def open(self) -> None:
         """Set up structlog if the logger has a handler. The import takes 0.1 s, so it runs in a thread."""
         if _has_handler():
-            logger = await anyio.to_thread.run_sync(_structlog_logger)
+            logger = await in_thread(_structlog_logger)
             self._logger = logger.bind(run=secrets.token_hex(4))
 
     def run_started(self, hosts: int, fanout: int) -> None:

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
-import anyio
+from sshfan_async.process.loops import in_thread
 
 __all__ = ["BUDGET", "DescriptorBudget", "enlarge_table"]
 
@@ -94,7 +94,7 @@ async def enlarge_table(count: int) -> None:
     """
     highest = min(_open_descriptors() + count + _RESERVE, _limit()) - 1
     if sys.platform == "linux" and highest >= _table_size():
-        await anyio.to_thread.run_sync(_open_and_close, highest)
+        await in_thread(_open_and_close, highest)
 
 
 def _open_and_close(number: int) -> None:

@@ -7,15 +7,19 @@ loops stall only for the spawn.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import anyio
+import anyio.to_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
-__all__ = ["LoopThread", "is_standard", "run_alone"]
+__all__ = ["LoopThread", "in_thread", "is_standard", "run_alone"]
 
 T = TypeVar("T")
 
@@ -31,10 +35,23 @@ def run_alone(function: Callable[..., Coroutine[Any, Any, T]], *arguments: objec
         return runner.run(function(*arguments))
 
 
+async def in_thread(function: Callable[..., T], *arguments: object) -> T:
+    """Call `function` in a worker thread; in this one if no thread can be started.
+
+    That is so if there is a limit on processes, and when the interpreter is shutting down. `function` must not raise
+    RuntimeError.
+    """
+    try:
+        return await anyio.to_thread.run_sync(function, *arguments)
+    except RuntimeError:
+        return function(*arguments)
+
+
 class LoopThread:
     """A standard event loop in a thread of its own, for the time of the `with` block.
 
-    Leaving the block waits until every task in the loop has ended.
+    Leaving the block waits until every task in the loop has ended. An exception that leaves the block first cancels
+    what `start` has started.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -44,21 +61,41 @@ class LoopThread:
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._running: Future[asyncio.AbstractEventLoop] = Future()
         self._closing: asyncio.Event
+        self._started: set[Future[Any]] = set()
+        self._abandoned = False
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        self.loop = self._running.result()
+        try:
+            self._thread.start()
+            self.loop = self._running.result()
+        except BaseException:
+            # A signal handler has raised it, or no thread can be started.
+            self._abandoned = True
+            if self._running.done() and self._running.exception() is None:
+                self._end(self._running.result())
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.loop.call_soon_threadsafe(self._closing.set)
+        if kind is not None:
+            for future in tuple(self._started):
+                future.cancel()
+        self._end(self.loop)
         self._thread.join()
+
+    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the loop end after its tasks."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(self._closing.set)
 
     def start(self, function: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> Future[T]:
         """Run `function` as a task of the loop; cancelling the future cancels the task."""
-        return asyncio.run_coroutine_threadsafe(function(*arguments), self.loop)
+        future = asyncio.run_coroutine_threadsafe(function(*arguments), self.loop)
+        self._started.add(future)
+        future.add_done_callback(self._started.discard)
+        return future
 
     def call(self, function: Callable[..., object], *arguments: object) -> None:
         """Call `function` in the loop, soon.
@@ -80,6 +117,8 @@ class LoopThread:
     async def _serve(self) -> None:
         self._closing = asyncio.Event()
         self._running.set_result(asyncio.get_running_loop())
+        if self._abandoned:
+            self._closing.set()
         await self._closing.wait()
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(others)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
+import time
 
 import pytest
 import uvloop
 
-from sshfan_async.process.loops import LoopThread, is_standard, run_alone
+from sshfan_async.process.loops import LoopThread, in_thread, is_standard, run_alone
 from tests.support.loops import uvloop_policy
 from tests.support.processes import wait_until
 
@@ -129,16 +131,21 @@ def test_leaving_ends_the_thread_and_its_loop() -> None:
         thread.call(print)
 
 
-def test_exception_of_the_block_passes_when_the_tasks_have_ended() -> None:
-    ended = threading.Event()
+def test_exception_of_the_block_cancels_what_was_started_and_passes_when_it_has_ended() -> None:
+    began, ended = threading.Event(), threading.Event()
 
     async def wait() -> None:
-        await asyncio.sleep(0.05)
-        ended.set()
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.05)
+            ended.set()
 
     def use() -> None:
         with LoopThread("test") as thread:
             thread.start(wait)
+            assert began.wait(20)
             raise KeyError("body")
 
     with pytest.raises(KeyError, match="body"):
@@ -155,6 +162,52 @@ def test_thread_that_cannot_make_its_loop_raises_in_the_caller(monkeypatch: pyte
     with pytest.raises(OSError, match="Too many open files"):
         LoopThread("test").__enter__()
     wait_until(lambda: set(threading.enumerate()) == threads, "the thread to end")
+
+
+def test_worker_thread_is_not_needed() -> None:
+    before = threading.stack_size(2**47)  # no thread can be started: there is no address space for its stack
+    try:
+        assert run_alone(in_thread, divmod, 7, 2) == (3, 1)
+    finally:
+        threading.stack_size(before)
+
+
+def test_nothing_is_left_if_no_thread_can_be_started() -> None:
+    before = threading.stack_size(2**47)
+    try:
+        with pytest.raises(RuntimeError, match="thread"):
+            LoopThread("test").__enter__()
+    finally:
+        threading.stack_size(before)
+
+
+class Interrupted(Exception):
+    """Raised by a signal handler."""
+
+
+def test_exception_of_a_signal_handler_leaves_no_thread() -> None:
+    def handler(number: int, frame: object) -> None:
+        raise Interrupted
+
+    def use(seconds: float) -> None:
+        main = threading.get_ident()
+        timer = threading.Timer(seconds, lambda: signal.pthread_kill(main, signal.SIGUSR1))
+        timer.start()
+        try:
+            with LoopThread("interrupted"):
+                timer.join()
+                time.sleep(60)  # until the signal comes
+        finally:
+            timer.join()
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        for turn in range(300):
+            with pytest.raises(Interrupted):
+                use(turn * 2e-6)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    wait_until(lambda: "interrupted" not in {each.name for each in threading.enumerate()}, "the threads to end")
 
 
 def test_thread_has_a_standard_loop_under_the_policy_of_uvloop() -> None:

@@ -119,7 +119,7 @@ class Host:
 
     def _free_slot(self, ended: Ended) -> None:
         if self._passage is not None:
-            self._passage.end(dropped=ended.verdict.transient and ended.peer is not None)
+            self._passage.end(dropped=ended.verdict.by_peer and ended.peer is not None)
             self._passage = None
             self._context.slots.release(self)
 

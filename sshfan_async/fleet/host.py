@@ -208,7 +208,7 @@ class FleetHost:
                 try:
                     self._ended = await master.connect(self._enqueued_at)
                     peer, verdict = self._ended.peer, self._ended.verdict
-                    dropped = verdict.transient and peer is not None
+                    dropped = verdict.by_peer and peer is not None
                 finally:
                     self._passage.end(dropped=dropped)
             if verdict.status is Status.OK:

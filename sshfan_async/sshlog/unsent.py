@@ -58,7 +58,8 @@ def unsent(facts: Facts, returncode: int, stderr: bytes) -> Verdict:
         return not_sent(Status.HOST_KEY, facts, _reason(facts) + hint)
     if stamps.keyed is not None and stamps.authenticated is None and not facts.doubted and re.match(_DENIED, last):
         return not_sent(Status.AUTH, facts, _reason(facts))
-    return not_sent(Status.DROPPED, facts, _reason(facts), transient=_can_pass(facts))
+    can_pass = _can_pass(facts)
+    return not_sent(Status.DROPPED, facts, _reason(facts), transient=can_pass, by_peer=can_pass and not facts.proxied)
 
 
 def _can_pass(facts: Facts) -> bool:
@@ -102,7 +103,7 @@ def _behind_proxy(facts: Facts, stderr: bytes) -> Verdict:
         line = stderr[found.start() :].splitlines()[0]
         dropped = found["dropped"] is not None
         status = Status.DROPPED if dropped else Status.UNREACHABLE
-        return not_sent(status, facts, f"{peer}: {words(line)}", transient=dropped)
+        return not_sent(status, facts, f"{peer}: {words(line)}", transient=dropped, by_peer=dropped)
     message = words(last_line(stderr))
     if facts.why or (peer.startswith("jump host ") and not message):
         # If the jump host's ssh fails, it says why. Without a message, the host behind it closed the connection.

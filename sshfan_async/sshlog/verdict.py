@@ -35,6 +35,9 @@ class Verdict:
     transient: bool = False
     """Whether the command was not sent and a retry can help: a busy host or jump host dropped the connection, or
     this machine was short of processes or descriptors."""
+    by_peer: bool = False
+    """Whether the server or jump host that ssh connected to dropped the connection. A host behind a jump host that
+    drops connections says nothing about the jump host, which other hosts share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +77,10 @@ def exited(code: int, phase: Phase) -> Verdict:
     return Verdict(status=Status.FAILED, sent=True, exit_code=code, phase=phase, reason=reason)
 
 
-def not_sent(status: Status, facts: Facts, reason: str, *, transient: bool = False) -> Verdict:
+def not_sent(status: Status, facts: Facts, reason: str, *, transient: bool = False, by_peer: bool = False) -> Verdict:
     """Return the verdict on a command that was not sent."""
-    return Verdict(status=status, sent=False, phase=facts.stamps.phase, reason=shortened(reason), transient=transient)
+    phase, reason = facts.stamps.phase, shortened(reason)
+    return Verdict(status=status, sent=False, phase=phase, reason=reason, transient=transient, by_peer=by_peer)
 
 
 def shortened(reason: str) -> str:

@@ -66,6 +66,29 @@ def test_a_jump_host_that_dropped_us_can_be_tried_again(stderr: bytes, status: S
     assert "jump host bastion" in ending.reason
 
 
+BEHIND = crlf("debug1: Executing proxy command: exec ssh -l u -p 22 -F f -W '[db]:22' bastion",
+              "debug1: kex_exchange_identification: banner line 0: Exceeded MaxStartups",
+              "kex_exchange_identification: Connection closed by remote host")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("log", "stderr", "by_peer"),
+    [
+        (JUMP, b"Connection closed by 192.0.2.9 port 22\r\n", True),
+        (JUMP, b"", False),
+        (BEHIND, b"", False),
+        (crlf("debug1: Connecting to h [192.0.2.1] port 22.", "debug1: Connection established.",
+              "kex_exchange_identification: read: Connection reset by peer"), b"", True),
+    ],
+    ids=["the jump host", "nobody says who", "the host behind it, which claims to be busy", "a server"],
+)  # fmt: skip
+def test_a_drop_counts_against_the_jump_host_only_if_its_own_ssh_says_so(
+    log: bytes, stderr: bytes, by_peer: bool
+) -> None:
+    ending = end(log, 255, stderr)
+    assert (ending.status, ending.transient, ending.by_peer) == (Status.DROPPED, True, by_peer)
+
+
 @pytest.mark.parametrize("error", ["Too many open files", "Resource temporarily unavailable"])
 def test_too_few_resources_here_are_local_and_transient(error: str) -> None:
     ending = end(

@@ -8,7 +8,7 @@ import pytest
 
 from sshfan_async import Fleet, FleetUnavailable, Phase, Ssh, Status
 from tests.support import processes
-from tests.support.fleets import directories
+from tests.support.fleets import directories, remote_after_a_stop
 from tests.support.listeners import listening, stall
 
 if TYPE_CHECKING:
@@ -54,9 +54,10 @@ async def test_leaving_the_fleet_ends_its_runs(stock_fleet: SshdFleet) -> None:
     async with Fleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh) as fleet:
         running = asyncio.create_task(fleet.run("echo $$; exec sleep 60"))
         assert (await fleet.run("true")).ok
+        expected = remote_after_a_stop(fleet)
     (outcome,) = await running
     assert outcome.status is Status.CANCELLED
-    assert outcome.remote == "ended"
+    assert outcome.remote == expected
 
 
 async def test_leaving_ends_every_process_and_closes_every_descriptor(stock_fleet: SshdFleet) -> None:

@@ -1,4 +1,4 @@
-"""The ssh masters and socket directories of this process, and the pid that a command wrote."""
+"""What a fleet has here (masters, socket directories), and what is known of its commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tests.support import processes
 
 if TYPE_CHECKING:
-    from sshfan_async import Outcome
+    from sshfan_async import Fleet, Outcome
 
 
 def directories() -> set[str]:
@@ -26,3 +26,9 @@ def master() -> int:
     """Return the pid of the only ssh among our children; the socket guard is a shell."""
     (pid,) = (pid for pid in processes.children() if processes.name(pid) == "ssh")
     return pid
+
+
+def remote_after_a_stop(fleet: Fleet) -> str:
+    """Return the `remote` of a command that a fleet of one host has stopped: only a watchdog proves its end."""
+    (host,) = fleet._pool._hosts.values()
+    return "unknown" if host.takes_signals else "ended"

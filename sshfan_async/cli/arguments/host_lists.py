@@ -30,7 +30,7 @@ _MAX_DEPTH = 10
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One node set, and where it was read."""
+    """One node set, and the option or file that it comes from."""
 
     text: str
     source: str

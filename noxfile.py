@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import nox
 from packaging.requirements import Requirement
 
@@ -44,7 +42,7 @@ def slow(session: nox.Session) -> None:
 @nox.session(python=OLDEST)
 def oldest(session: nox.Session) -> None:
     """Run the test suite with the oldest versions that pyproject.toml allows."""
-    constraints = Path(session.create_tmp(), "constraints.txt")
+    constraints = session.env_dir / "constraints.txt"
     constraints.write_text("".join(f"{line}\n" for line in lower_bounds()))
     session.install("-e", ".[test]", "-c", str(constraints))
     session.run("pytest", "-n", "2", *session.posargs)

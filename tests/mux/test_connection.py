@@ -21,10 +21,10 @@ async def test_many_commands_run_at_once_over_one_connection(connection: Connect
 
 
 async def test_session_beyond_the_hosts_limit_is_refused_and_the_others_go_on(
-    limited_fleet: SshdFleet, tmp_path: Path
+    limited_fleet: SshdFleet, sockets: Path
 ) -> None:
     # Not the shared master: after a refusal it dies with the proxy connection ("chan_send_close2: no remote_id").
-    master = Master(limited_fleet, tmp_path)
+    master = Master(limited_fleet, sockets)
     connection = await open_connection(master.path)
     held = [Session("cat", stdin=None) for _ in range(4)]
     for session in held:
@@ -40,8 +40,8 @@ async def test_session_beyond_the_hosts_limit_is_refused_and_the_others_go_on(
     master.end()
 
 
-async def test_death_of_the_master_loses_what_runs_with_its_output(limited_fleet: SshdFleet, tmp_path: Path) -> None:
-    master = Master(limited_fleet, tmp_path)
+async def test_death_of_the_master_loses_what_runs_with_its_output(limited_fleet: SshdFleet, sockets: Path) -> None:
+    master = Master(limited_fleet, sockets)
     connection = await open_connection(master.path)
     session = Session("echo begun; exec sleep 60")
     session.channel = connection.open_channel(session)
@@ -53,6 +53,6 @@ async def test_death_of_the_master_loses_what_runs_with_its_output(limited_fleet
     assert session.out == b"begun\n"
 
 
-async def test_socket_without_a_listener_is_an_error(tmp_path: Path) -> None:
+async def test_socket_without_a_listener_is_an_error(sockets: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
-        await open_connection(os.fspath(tmp_path / "nobody"))
+        await open_connection(os.fspath(sockets / "nobody"))

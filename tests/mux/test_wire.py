@@ -31,15 +31,15 @@ if TYPE_CHECKING:
         (b"SSH-2.0-x\r\n", "a packet of 1,397,966,893 bytes"),
     ],
 )
-async def test_greeting_that_is_none_is_an_error(tmp_path: Path, greeting: bytes, said: str) -> None:
-    async with speaking(tmp_path, greeting=greeting) as path:
+async def test_greeting_that_is_none_is_an_error(sockets: Path, greeting: bytes, said: str) -> None:
+    async with speaking(sockets, greeting=greeting) as path:
         with pytest.raises(MuxError, match=re.escape(said)):
             await open_connection(path)
 
 
-async def test_extensions_of_the_greeting_are_passed_over(tmp_path: Path) -> None:
+async def test_extensions_of_the_greeting_are_passed_over(sockets: Path) -> None:
     extended = struct.pack(">III", 21, 1, 4) + b"\0\0\0\4info\0\0\0\0010"
-    async with speaking(tmp_path, greeting=extended + READY) as path:
+    async with speaking(sockets, greeting=extended + READY) as path:
         connection = await open_connection(path)
         connection.close()
 
@@ -64,8 +64,8 @@ async def test_extensions_of_the_greeting_are_passed_over(tmp_path: Path) -> Non
         (packet(1, 11, b"bye\x1b[2J"), r"the host disconnected, reason 11: bye\x1b[2J"),
     ],
 )
-async def test_malformed_message_ends_the_connection_with_its_reason(tmp_path: Path, then: bytes, said: str) -> None:
-    async with speaking(tmp_path, then=then) as path:
+async def test_malformed_message_ends_the_connection_with_its_reason(sockets: Path, then: bytes, said: str) -> None:
+    async with speaking(sockets, then=then) as path:
         connection = await open_connection(path)
         session = Session("true")
         session.channel = connection.open_channel(session)
@@ -74,7 +74,7 @@ async def test_malformed_message_ends_the_connection_with_its_reason(tmp_path: P
         assert said in reason
 
 
-async def test_messages_that_concern_nobody_change_nothing(tmp_path: Path) -> None:
+async def test_messages_that_concern_nobody_change_nothing(sockets: Path) -> None:
     noise = (
         packet(2, b"ignore")
         + packet(3, 9)
@@ -84,7 +84,7 @@ async def test_messages_that_concern_nobody_change_nothing(tmp_path: Path) -> No
     )
     requests = _channel_request(b"unheard-of@example.com", wants_reply=True)
     ending = CONFIRMATION + requests + _channel_request(b"exit-status", tail=struct.pack(">I", 5)) + packet(97, 0)
-    async with speaking(tmp_path, then=noise + packet(90, b"x11", 3, 0, 0) + ending) as path:
+    async with speaking(sockets, then=noise + packet(90, b"x11", 3, 0, 0) + ending) as path:
         connection = await open_connection(path)
         session = await run(connection, "true")
         assert session.told == [("exited", 5)]

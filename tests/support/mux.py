@@ -7,6 +7,8 @@ import contextlib
 import os
 import struct
 import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sshfan_async import Target
@@ -15,8 +17,7 @@ from sshfan_async.process.client import Client
 from tests.support import processes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Iterator
 
     from sshfan_async.event import Stream
     from sshfan_async.mux.channel import Channel
@@ -88,6 +89,13 @@ async def run(connection: Connection, command: str, **options: object) -> Sessio
     return session
 
 
+@contextlib.contextmanager
+def socket_directory() -> Iterator[Path]:
+    """Create a directory for sockets: pytest's own may be too deep for a socket's path (unix(7): 108 bytes)."""
+    with tempfile.TemporaryDirectory(prefix="sshfan-", dir="/tmp") as directory:
+        yield Path(directory)
+
+
 class Master:
     """A real ssh master, as a child process."""
 
@@ -101,7 +109,11 @@ class Master:
             socket_path=self.path,
         )
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True)
-        processes.wait_until(lambda: os.path.exists(self.path), "the master's socket")
+        try:
+            processes.wait_until(lambda: os.path.exists(self.path), "the master's socket")
+        except BaseException:
+            self.end()
+            raise
 
     def end(self) -> None:
         self.process.kill()

@@ -31,11 +31,13 @@ from sshfan_async import (
     run,
     stream,
 )
+from tests.support.cancellation import CANCELLATIONS, Cancellation
 from tests.support.loops import on, uvloop_policy
-from tests.support.processes import PATIENCE, children, descriptors, is_running, until, wait_until
+from tests.support.processes import children, descriptors, is_running, until, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from sshfan_async.testing import SshdFleet
@@ -375,42 +377,49 @@ def test_cancellation_ends_all_children_first(
     assert time.monotonic() - began < 5
 
 
-def test_cancellation_at_any_turn_of_the_loop_leaves_nothing(stand_in: Callable[..., Ssh], new_loop: NewLoop) -> None:
+async def consume(opening: AbstractAsyncContextManager[AsyncIterator[object]]) -> None:
+    async with opening as items:
+        async for _ in items:
+            pass
+
+
+@pytest.mark.parametrize("call", [fan_out, stream, events], ids=["fan_out", "stream", "events"])
+@pytest.mark.parametrize("cancellation", CANCELLATIONS, ids=str)
+def test_cancellation_at_any_turn_of_the_loop_leaves_nothing(
+    call: Any, cancellation: Cancellation, stand_in: Callable[..., Ssh], new_loop: NewLoop
+) -> None:
     ssh = stand_in("exec sleep 60")
 
+    async def start() -> None:
+        running = call(["web1", "web2", "web3"], "true", ssh=ssh)
+        await (running if call is fan_out else consume(running))
+
     async def main() -> None:
-        before = children()
         await fan_out("web1", "true", ssh=ssh, timeout=0.01)  # the program is known from now on
-        for turns in range(60):
-            task = asyncio.ensure_future(fan_out(["web1", "web2", "web3"], "true", ssh=ssh))
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                async with asyncio.timeout(PATIENCE):
-                    await task
+        before, open_before = children(), descriptors()
+        for turns in range(40):
+            task = await cancellation.after(turns, start)
+            assert task.cancelled()
             assert children() == before
+        assert descriptors().keys() <= open_before.keys()
 
     on(new_loop, main)
 
 
-async def test_cancellation_of_every_task_of_the_loop_leaves_nothing(stand_in: Callable[..., Ssh]) -> None:
-    # As at the shutdown of a service; our own tasks are among them.
+@pytest.mark.parametrize("turns", range(12))
+def test_end_of_asyncio_run_in_any_turn_leaves_nothing(turns: int, stand_in: Callable[..., Ssh]) -> None:
     ssh = stand_in("exec sleep 60")
-    await fan_out("web1", "true", ssh=ssh, timeout=0.01)
-    before, open_before = children(), descriptors()
-    for turns in range(60):
-        others = asyncio.all_tasks()
-        task = asyncio.ensure_future(fan_out(["web1", "web2", "web3"], "true", ssh=ssh))
+
+    async def main() -> asyncio.Task[Any]:
+        task = asyncio.create_task(fan_out(["web1", "web2"], "true", ssh=ssh))
         for _ in range(turns):
             await asyncio.sleep(0)
-        for each in asyncio.all_tasks() - others:
-            each.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            async with asyncio.timeout(PATIENCE):
-                await task
-        assert asyncio.all_tasks() == others
-        await until(lambda: children() == before)
+        return task
+
+    asyncio.run(fan_out("web1", "true", ssh=ssh, timeout=0.01))
+    before, open_before = children(), descriptors()
+    assert asyncio.run(main()).cancelled()
+    assert children() == before
     assert descriptors().keys() <= open_before.keys()
 
 

@@ -84,7 +84,6 @@ class Attempt:
                     return None
                 started_at = time.time()
                 self._child = self._spawn(target)
-            await self._child.started()
         except asyncio.CancelledError:
             return None
         except OSError as error:

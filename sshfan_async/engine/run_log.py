@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from sshfan_async.process.loops import in_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sshfan_async.outcome import Outcome
     from sshfan_async.targets import Target
 
@@ -22,13 +25,13 @@ class RunLog:
     """The log of one run. Each event has the run's id; none has the text or the output of a command."""
 
     def __init__(self) -> None:
-        self._logger: Any = None
+        self._logger: _Guarded | None = None
 
     async def open(self) -> None:
         """Set up structlog if the logger has a handler. The import takes 0.1 s, so it runs in a thread."""
         if _has_handler():
             logger = await in_thread(_structlog_logger)
-            self._logger = logger.bind(run=secrets.token_hex(4))
+            self._logger = _Guarded(logger.bind(run=secrets.token_hex(4)))
 
     def run_started(self, hosts: int, fanout: int) -> None:
         """Log the start of the run."""
@@ -80,6 +83,26 @@ class RunLog:
                 elapsed=round(outcome.elapsed, 3),
                 reason=outcome.reason,
             )
+
+
+class _Guarded:
+    """A logger whose errors go to the event loop's exception handler. A processor's error must not end a run."""
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+
+    def info(self, event: str, **fields: object) -> None:
+        self._log(self._logger.info, event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._log(self._logger.warning, event, fields)
+
+    def _log(self, log: Callable[..., object], event: str, fields: dict[str, object]) -> None:
+        try:
+            log(event, **fields)
+        except Exception as error:
+            context = {"message": f"sshfan_async could not log {event!r}", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
 
 def _has_handler() -> bool:

@@ -14,7 +14,7 @@ from sshfan_async.outcome import Phases, Status
 from sshfan_async.process.argv import master_argv
 from sshfan_async.process.child import Child
 from sshfan_async.process.spawn_gate import spawn_gate
-from sshfan_async.process.uncancelled import complete
+from sshfan_async.process.uncancelled import complete, unlisted_task
 from sshfan_async.sshlog.diagnostics import words
 from sshfan_async.sshlog.server import MasterLog
 from sshfan_async.sshlog.stamps import phases
@@ -51,7 +51,7 @@ class Master:
         self._ready_or_exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._retired = False
         self._child: Child
-        self._exit: asyncio.Task[int] | None = None
+        self._exit: asyncio.Task[int]
 
     async def connect(self, enqueued_at: float) -> Ended:
         """Start ssh and connect to its socket. The status is `ok` if that succeeds.
@@ -63,7 +63,6 @@ class Master:
             with self._context.socket_guard.socket_path() as self._path:
                 async with spawn_gate():
                     self._spawn()
-                await self._started()
                 verdict, clock = await self._reach()
         except OSError as error:
             verdict = spawn_failed(error, self._context.settings.ssh)
@@ -81,7 +80,6 @@ class Master:
     async def lost(self) -> str:
         """Wait for the end of the connection, then end ssh; return why the connection ended."""
         exit_, closed = self._exit, self.connection.closed
-        assert exit_ is not None
         try:
             either: list[asyncio.Future[Any]] = [exit_, closed]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -135,11 +133,7 @@ class Master:
             max_output=0,
             listener=self,
         )
-
-    async def _started(self) -> None:
-        # Not in a task of its own: if that were cancelled before its first step, the child would not be reaped.
-        await self._child.started()
-        self._exit = asyncio.get_running_loop().create_task(self._child.wait())
+        self._exit = unlisted_task(self._child.wait())
         self._exit.add_done_callback(lambda _: self._set_ready_or_exited())
 
     async def _reach(self) -> tuple[Verdict, Clock | None]:
@@ -148,7 +142,7 @@ class Master:
         try:
             async with asyncio.timeout(clocks.connect_timeout):
                 await self._ready_or_exited
-                if self._exit is not None and not self._exit.done():
+                if not self._exit.done():
                     self.connection = await open_connection(self._path)
                     reached = True
         except TimeoutError:
@@ -171,7 +165,6 @@ class Master:
 
     async def _end(self) -> None:
         """End ssh and wait for its exit, even if the caller is cancelled."""
-        assert self._exit is not None
         if self._child.ended_at is None:
             await self._child.stop(_GRACE)
         await complete(asyncio.wait([self._exit]))

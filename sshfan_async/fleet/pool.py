@@ -19,7 +19,7 @@ from sshfan_async.process.client import find_program, identify
 from sshfan_async.process.descriptors import BUDGET, enlarge_table
 from sshfan_async.process.log_pipe import LogPipes
 from sshfan_async.process.readers import make_readers
-from sshfan_async.process.uncancelled import complete
+from sshfan_async.process.uncancelled import complete, unlisted_task
 from sshfan_async.stdio.capture import Store
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sshfan_async.fleet.run import FleetRun
     from sshfan_async.fleet.settings import FleetSettings
     from sshfan_async.outcome import Outcome
+    from sshfan_async.process.client import Client
     from sshfan_async.targets import Target
 
 __all__ = ["Pool"]
@@ -54,19 +55,32 @@ class Pool:
         try:
             executable = find_program(settings.ssh)
             client = await identify(executable)
-            readers = make_readers(asyncio.get_running_loop())
-            try:
-                socket_guard = await complete(SocketGuard.start())
-            except BaseException:
-                readers.close()
-                raise
+            run_log = RunLog()
+            await run_log.open()
+            most = max(1, BUDGET.room() // DESCRIPTORS)
+            await enlarge_table(min(most, len(settings.targets)) * DESCRIPTORS)
+            self._context = context = self._new_context(executable, client, run_log, most)
         except OSError as error:
             raise FleetUnavailable(spawn_failed(error, settings.ssh).reason) from None
-        run_log = RunLog()
-        await run_log.open()
-        most = max(1, BUDGET.room() // DESCRIPTORS)
-        await enlarge_table(min(most, len(settings.targets)) * DESCRIPTORS)
-        self._context = context = FleetContext(
+        self._hosts = {target: FleetHost(context, target, name) for target, name in settings.targets.items()}
+        if self._hosts and not self._closing:
+            await asyncio.wait([host.connect() for host in self._hosts.values()])
+
+    def _new_context(self, executable: str, client: Client, run_log: RunLog, most: int) -> FleetContext:
+        """Create what all hosts share; `close` ends it.
+
+        Raises:
+            OSError: this machine is out of processes or file descriptors.
+
+        """
+        settings = self._settings
+        readers = make_readers(asyncio.get_running_loop())
+        try:
+            socket_guard = SocketGuard.start()
+        except BaseException:
+            readers.close()
+            raise
+        return FleetContext(
             settings=settings,
             executable=executable,
             client=client,
@@ -82,9 +96,6 @@ class Pool:
             run_log=run_log,
             most=most,
         )
-        self._hosts = {target: FleetHost(context, target, name) for target, name in settings.targets.items()}
-        if self._hosts and not self._closing:
-            await asyncio.wait([host.connect() for host in self._hosts.values()])
 
     def stop_opening(self) -> None:
         """Cancel connecting, so that `open` returns soon. Call `close` next."""
@@ -101,7 +112,7 @@ class Pool:
             await complete(asyncio.wait([run.ended for run in self._runs]))
         for host in self._hosts.values():
             host.stop_connecting()
-        await complete(asyncio.gather(*(host.close() for host in self._hosts.values())))
+        await complete(asyncio.gather(*(unlisted_task(host.close()) for host in self._hosts.values())))
         context, self._context = self._context, None
         if context is not None:
             await complete(context.socket_guard.close())

@@ -17,7 +17,7 @@ import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sshfan_async.process.spawn import Spawning
+from sshfan_async.process.spawn import start_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ class SocketGuard:
         self._serial = 0
 
     @classmethod
-    async def start(cls) -> SocketGuard:
+    def start(cls) -> SocketGuard:
         """Start the guard process.
 
         Raises:
@@ -79,7 +79,7 @@ class SocketGuard:
         read_end, write_end = os.pipe()
         try:
             os.write(write_end, f"{prefix}\n".encode("ascii"))
-            process = await Spawning(
+            process = start_program(
                 "/bin/sh",
                 "-c",
                 _SCRIPT,
@@ -88,7 +88,7 @@ class SocketGuard:
                 stderr=asyncio.subprocess.DEVNULL,
                 cwd="/",
                 start_new_session=True,
-            ).process()
+            )
         except BaseException:
             os.close(write_end)
             raise

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sshfan_async.outcome import Phase
 from sshfan_async.process.pipes import CHUNK, DEFAULT_SIZE, available, enlarge, open_pipe, read, readable_bytes
-from sshfan_async.process.spawn import Spawning
-from sshfan_async.process.uncancelled import wait_for_end
+from sshfan_async.process.spawn import start_program
+from sshfan_async.process.uncancelled import unlisted_task, wait_for_end
 from sshfan_async.process.watchdog import EXIT_SECONDS, KILL_SLACK, REPORT_SECONDS
 from sshfan_async.stdio.capture import NOTHING, Capture, Nothing
 
@@ -62,7 +62,7 @@ class Listener(Protocol):
 
 
 class Child:
-    """A running `ssh`, and its output so far. Call `spawn`, await `started`, then await `wait` or `stop`."""
+    """A running `ssh`, and its output so far. Call `spawn`, then await `wait` or `stop`."""
 
     __slots__ = (
         "_exit_seen_at",
@@ -75,13 +75,11 @@ class Child:
         "_process",
         "_readers",
         "_source",
-        "_spawning",
         "_stderr",
         "_stdin",
         "_stdin_at",
         "_stdout",
         "_store",
-        "_theirs",
         "_unreported",
         "ended_at",
         "failure",
@@ -127,8 +125,6 @@ class Child:
         self._unreported: asyncio.TimerHandle | None = None
         self._stdin_at = 0
         self._loop: asyncio.AbstractEventLoop
-        self._spawning: Spawning | None
-        self._theirs: list[int]
         self._process: asyncio.subprocess.Process
         self._readers: Readers
         self._log_pipe: LogPipe
@@ -154,7 +150,7 @@ class Child:
         max_output: int | None,
         listener: Listener,
     ) -> Child:
-        """Start `executable` with the arguments `argv` in a session of its own. Await `started` next.
+        """Start `executable` with the arguments `argv` in a session of its own, and begin to read its pipes.
 
         `environment`: None to inherit ours. `log_pipe`: the new object closes it. `null`: the standard input of a
         child that gets none, as a descriptor of the null device or DEVNULL. `reports`: the watchdog's, if the command
@@ -182,7 +178,7 @@ class Child:
             self.launched_at = time.monotonic()
             # In a session of their own, ssh and the ssh of a ProxyJump get no Ctrl-C and no prompt from the terminal.
             # They are one process group, which can be signalled.
-            self._spawning = Spawning(
+            self._process = start_program(
                 *argv,
                 executable=executable,
                 stdin=stdin,
@@ -193,30 +189,18 @@ class Child:
             )
         except BaseException:
             log_pipe.close()
-            for descriptor in (*ours, *theirs):
+            for descriptor in ours:
                 os.close(descriptor)
-            raise
-        self._theirs = theirs
-        return self
-
-    async def started(self) -> None:
-        """Wait until asyncio watches the child, then begin to read its pipes. A cancellation ends the child."""
-        assert self._spawning is not None
-        try:
-            self._process = await self._spawning.process()
-        except BaseException:
-            self._close()
             raise
         finally:
-            for descriptor in self._theirs:
+            for descriptor in theirs:
                 os.close(descriptor)
-            self._spawning = None
-            self._theirs = []
         self._readers.add(self._stdout, self)
         self._readers.add(self._stderr, self)
         self._readers.add(self._log_pipe.read_end, self)
         if self._source is not None:
             self._loop.add_writer(self._stdin, self._write_stdin)
+        return self
 
     def pause(self) -> None:
         """Stop reading output, which then stays in the pipes and on the host."""
@@ -316,10 +300,8 @@ class Child:
     async def _until(self, condition: Callable[[], bool], seconds: float | None) -> None:
         """Wait for `condition`, which a report of the watchdog can make true, or for the exit, as `_until_exit`."""
         give_up = math.inf if seconds is None else time.monotonic() + seconds
-        exit_: asyncio.Future[int] = asyncio.ensure_future(self.wait())
+        exit_ = unlisted_task(self.wait())
         while self.ended_at is None and not condition() and (left := give_up - time.monotonic()) > 0:
-            if exit_.cancelled():  # by an application that cancels every task; the child is reaped all the same
-                exit_ = asyncio.ensure_future(self.wait())
             self._news = self._loop.create_future()
             exit_.add_done_callback(lambda _: self._notify())
             await wait_for_end(self._news, seconds=None if left == math.inf else left)

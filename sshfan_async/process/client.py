@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sshfan_async.process.pipes import available
-from sshfan_async.process.spawn import Spawning, check_exit_codes
+from sshfan_async.process.spawn import check_exit_codes, start_program
 from sshfan_async.process.spawn_gate import spawn_gate
 from sshfan_async.process.uncancelled import complete
 from sshfan_async.sshlog.lines import LogStyle
@@ -94,14 +94,14 @@ async def ask_version(program: str, patience: float = _PATIENCE) -> Client:
     read_end, write_end = os.pipe()
     try:
         try:
-            process = await Spawning(
+            process = start_program(
                 program,
                 "-V",
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write_end,
                 stderr=write_end,
                 start_new_session=True,
-            ).process()
+            )
         finally:
             os.close(write_end)
         try:

@@ -1,24 +1,16 @@
-"""Starts a program with asyncio, without losing the child if the task is cancelled meanwhile."""
+"""Starts a program with asyncio, in one call that does not wait."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import errno
+import inspect
 import os
 import signal
-import types
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sshfan_async.process.uncancelled import wait_for_end
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-__all__ = ["ExitCodesLost", "Spawning", "check_exit_codes"]
-
-_PATIENCE = 1.0
-"""Seconds for asyncio to finish a start whose task was cancelled: it kills the child at once, and then may hang."""
+__all__ = ["ExitCodesLost", "check_exit_codes", "start_program"]
 
 
 class ExitCodesLost(OSError):
@@ -39,6 +31,71 @@ def check_exit_codes() -> None:
         )
 
 
+def start_program(*argv: str, **options: Any) -> asyncio.subprocess.Process:
+    """Start a program and return asyncio's object for the child.
+
+    The arguments are those of `asyncio.create_subprocess_exec`, but no pipe of asyncio's own: then that coroutine
+    waits for nothing but a task that connects such pipes (base_subprocess.py: BaseSubprocessTransport). That task is
+    run at once, so a cancellation can find no child that is half started.
+
+    Raises:
+        OSError: it cannot be started.
+
+    """
+    try:
+        return _start(argv, options)
+    except NotImplementedError:
+        _add_child_watcher()
+        return _start(argv, options)
+
+
+def _start(argv: tuple[str, ...], options: dict[str, Any]) -> asyncio.subprocess.Process:
+    transports: list[asyncio.SubprocessTransport] = []
+
+    def run_at_once(loop: asyncio.AbstractEventLoop, coroutine: Any, **_: object) -> _Ended:
+        transports.append(inspect.getcoroutinelocals(coroutine)["self"])
+        ended = _Ended(loop=loop)
+        try:
+            coroutine.send(None)
+        except StopIteration:
+            ended.set_result(None)
+            return ended
+        raise AssertionError("asyncio connects a pipe of its own")
+
+    loop = asyncio.get_running_loop()
+    factory = loop.get_task_factory()
+    loop.set_task_factory(run_at_once)
+    try:
+        asyncio.create_subprocess_exec(*argv, **options).send(None)
+    except StopIteration as end:
+        process: asyncio.subprocess.Process = end.value
+        return process
+    except BaseException as error:
+        for transport in transports:
+            _end(transport)
+        if type(error) is RuntimeError:
+            # Before 3.12 a thread waits for each child (asyncio.ThreadedChildWatcher): no thread could be started.
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
+        raise
+    finally:
+        loop.set_task_factory(factory)
+    raise AssertionError("asyncio waits before it has started a program")
+
+
+def _end(transport: asyncio.SubprocessTransport) -> None:
+    """Kill and reap a child whose exit asyncio cannot watch."""
+    transport.close()
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(transport.get_pid(), 0)
+
+
+class _Ended(asyncio.Future[Any]):
+    """The result of a task factory whose coroutine has ended already."""
+
+    def set_name(self, name: object) -> None:
+        """Ignore the name; Python 3.13.0 always sets one."""
+
+
 def _add_child_watcher() -> None:
     """Let asyncio's own loops start children although the process has a loop policy without a child watcher.
 
@@ -47,65 +104,3 @@ def _add_child_watcher() -> None:
     """
     policy = asyncio.get_event_loop_policy()
     policy.get_child_watcher = asyncio.DefaultEventLoopPolicy().get_child_watcher  # type: ignore[method-assign]
-
-
-class Spawning:
-    """A program that asyncio is starting. The child process exists; `process()` lets asyncio watch it.
-
-    If all tasks are cancelled at once, as at the end of `asyncio.run`, asyncio kills a child that is being started,
-    and waits for it. It waits for ever if its own task for the child's pipes was cancelled before its first step
-    (base_subprocess.py: _connect_pipes, _wait). So after a cancellation, a new task finishes the start. A task for
-    every start would cost two turns of the loop for each child.
-    """
-
-    __slots__ = ("_coroutine", "_waits_for")
-
-    def __init__(self, *argv: str, **options: Any) -> None:
-        """Start the program, without waiting; the arguments are those of `asyncio.create_subprocess_exec`.
-
-        Raises:
-            OSError: it cannot be started.
-
-        """
-        try:
-            self._start(argv, options)
-        except NotImplementedError:
-            _add_child_watcher()
-            self._start(argv, options)
-
-    def _start(self, argv: tuple[str, ...], options: dict[str, Any]) -> None:
-        self._coroutine = asyncio.create_subprocess_exec(*argv, **options)
-        try:
-            # The program starts before the first wait (base_subprocess.py: BaseSubprocessTransport).
-            self._waits_for: object = self._coroutine.send(None)
-        except NotImplementedError:
-            raise
-        except RuntimeError as error:
-            # Before 3.12 a thread waits for each child (asyncio.ThreadedChildWatcher): no thread could be started.
-            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
-
-    async def process(self) -> asyncio.subprocess.Process:
-        """Return asyncio's object for the child. A cancellation kills the child and reaps it."""
-        try:
-            return await self._continued()
-        except asyncio.CancelledError:
-            start = asyncio.ensure_future(self._coroutine)
-            await wait_for_end(start, seconds=_PATIENCE)
-            if start.done() and not start.cancelled() and start.exception() is None:
-                process = start.result()
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await wait_for_end(asyncio.ensure_future(process.wait()))
-            start.cancel()
-            raise
-
-    @types.coroutine
-    def _continued(self) -> Generator[Any, None, asyncio.subprocess.Process]:
-        """Run the coroutine to its end. A cancellation is not thrown into it, so that a task can continue it."""
-        try:
-            while True:
-                yield self._waits_for
-                self._waits_for = self._coroutine.send(None)
-        except StopIteration as end:
-            process: asyncio.subprocess.Process = end.value
-            return process

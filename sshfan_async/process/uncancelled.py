@@ -1,7 +1,8 @@
-"""Waits for work that must be finished, even if the waiting task is cancelled.
+"""Waits for work that must be finished, even if the waiting task, or every task of the loop, is cancelled.
 
 A shield alone does not stop a native `task.cancel()`. Without a shield, a cancelled anyio scope cancels the waiting
-task again in each turn of the loop.
+task again in each turn of the loop. And `asyncio.run` cancels all tasks that `asyncio.all_tasks()` lists when its
+coroutine has ended.
 """
 
 from __future__ import annotations
@@ -14,20 +15,32 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
 
-__all__ = ["complete", "wait_for_end"]
+__all__ = ["complete", "unlisted_task", "wait_for_end"]
 
 
-async def complete(work: Awaitable[T], *, on_cancel: Callable[[], object] | None = None) -> T:
+def unlisted_task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Return a task that `asyncio.all_tasks()` does not list, so that nobody cancels it with all others.
+
+    Keep a reference to it, and wait for its end: `asyncio.run` does not.
+    """
+    task = asyncio.Task(work)
+    asyncio._unregister_task(task)  # Python's documentation names it: "Extending"
+    return task
+
+
+async def complete(
+    work: Coroutine[Any, Any, T] | asyncio.Future[T], *, on_cancel: Callable[[], object] | None = None
+) -> T:
     """Await `work` to its end, as a task of its own.
 
     If the caller is cancelled meanwhile, `on_cancel` is called, and the cancellation is raised at the end of the
     work.
     """
-    task: asyncio.Future[T] = asyncio.ensure_future(work)
+    task = work if isinstance(work, asyncio.Future) else unlisted_task(work)
     cancelled = await wait_for_end(task, on_cancel=on_cancel)
     if cancelled is None:
         return task.result()

@@ -98,3 +98,21 @@ async def test_retry_is_a_warning_with_its_reason(
     assert warning.startswith("event='host retried'")
     assert "host='drops' attempt=1" in warning
     assert "onnection" in warning
+
+
+def test_error_of_a_processor_does_not_end_the_run_and_is_told() -> None:
+    said = run_script(f"""{RUN}
+import structlog
+def fails(logger, method, fields):
+    raise ZeroDivisionError
+structlog.configure(processors=[fails])
+logging.basicConfig(level=logging.INFO)
+async def main():
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+    report = await fan_out(["web1", "web2"], "true", ssh=Ssh(program="/bin/false"))
+    print([outcome.exit_code for outcome in report], {{type(context["exception"]).__name__ for context in told}})
+    print(*(context["message"] for context in told), sep="; ")
+asyncio.run(main())
+""")
+    assert said.startswith("[1, 1] {'ZeroDivisionError'}\nsshfan_async could not log 'run started'; ")

@@ -8,10 +8,13 @@ import pytest
 
 from sshfan_async import Fleet, FleetUnavailable, Phase, Ssh, Status
 from tests.support import processes
+from tests.support.cancellation import CANCELLATIONS, Cancellation
 from tests.support.fleets import directories, remote_after_a_stop
 from tests.support.listeners import listening, stall
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sshfan_async.testing import SshdFleet
 
 
@@ -48,6 +51,46 @@ async def test_cancellation_while_connecting_leaves_nothing(own_server: SshdFlee
         entering.cancel()
         with pytest.raises(asyncio.CancelledError):
             await entering
+
+
+@pytest.mark.parametrize("cancellation", CANCELLATIONS, ids=str)
+async def test_cancellation_in_any_turn_of_opening_leaves_nothing(
+    cancellation: Cancellation, stand_in: Callable[..., Ssh]
+) -> None:
+    ssh = stand_in("exec sleep 60")
+
+    async def open_fleet() -> None:
+        async with Fleet(["web1", "web2"], ssh=ssh):
+            pass
+
+    await cancellation.after(100, open_fleet)  # the program is known from now on
+    before, open_before = processes.children(), processes.descriptors()
+    for turns in range(40):
+        task = await cancellation.after(turns, open_fleet)
+        assert task.cancelled()
+        assert processes.children() == before
+    assert processes.descriptors().keys() <= open_before.keys()
+
+
+def test_end_of_asyncio_run_in_any_turn_of_opening_leaves_nothing(stand_in: Callable[..., Ssh]) -> None:
+    ssh = stand_in("exec sleep 60")
+
+    async def open_fleet() -> None:
+        async with Fleet(["web1", "web2"], ssh=ssh):
+            pass
+
+    async def main(turns: int) -> asyncio.Task[None]:
+        task = asyncio.create_task(open_fleet())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return task
+
+    asyncio.run(main(100))
+    before, open_before = processes.children(), processes.descriptors()
+    for turns in range(40):
+        assert asyncio.run(main(turns)).cancelled()
+        assert processes.children() == before
+    assert processes.descriptors().keys() <= open_before.keys()
 
 
 async def test_leaving_the_fleet_ends_its_runs(stock_fleet: SshdFleet) -> None:

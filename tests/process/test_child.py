@@ -17,7 +17,8 @@ from sshfan_async.process.readers import Readers
 from sshfan_async.sshlog.lines import LogStyle
 from sshfan_async.sshlog.log import SshLog
 from sshfan_async.stdio.capture import Store
-from tests.support.processes import PATIENCE, children, descriptors, is_running, session, state, until
+from tests.support.cancellation import CANCELLATIONS, Cancellation
+from tests.support.processes import children, descriptors, is_running, session, state, until
 
 
 class Deaf:
@@ -30,9 +31,9 @@ class Deaf:
         pass
 
 
-async def start(*argv: str) -> Child:
+def start(*argv: str) -> Child:
     executable = shutil.which(argv[0])
-    child = Child.spawn(
+    return Child.spawn(
         argv[0] if executable is None else executable,
         argv,
         os.environb,
@@ -46,18 +47,16 @@ async def start(*argv: str) -> Child:
         max_output=None,
         listener=Deaf(),
     )
-    await child.started()
-    return child
 
 
 async def test_exit_code_and_both_outputs() -> None:
-    child = await start("sh", "-c", "echo out; echo err >&2; exit 7")
+    child = start("sh", "-c", "echo out; echo err >&2; exit 7")
     assert await child.wait() == 7
     assert (child.stdout.value(), child.stderr.value()) == (b"out\n", b"err\n")
 
 
 async def test_exit_is_seen_while_a_grandchild_holds_the_pipes() -> None:
-    child = await start("sh", "-c", "printf before; sleep 30 & echo $! >&2; exit 3")
+    child = start("sh", "-c", "printf before; sleep 30 & echo $! >&2; exit 3")
     began = time.monotonic()
     assert await child.wait() == 3
     assert time.monotonic() - began < 5
@@ -68,14 +67,14 @@ async def test_exit_is_seen_while_a_grandchild_holds_the_pipes() -> None:
 
 
 async def test_grandchild_that_writes_for_ever_does_not_delay_the_end() -> None:
-    child = await start("sh", "-c", "yes & echo $! >&2; exit 0")
+    child = start("sh", "-c", "yes & echo $! >&2; exit 0")
     await child.wait()
     grandchild = int(child.stderr.value())  # type: ignore[arg-type]
     await until(lambda: not is_running(grandchild), "`yes` to die of SIGPIPE")
 
 
 async def test_exit_is_stamped_when_it_happens() -> None:
-    child = await start("sh", "-c", "date +%s.%N")
+    child = start("sh", "-c", "date +%s.%N")
     await child.wait()
     seen = time.time()
     assert child.ended_at is not None
@@ -84,14 +83,14 @@ async def test_exit_is_stamped_when_it_happens() -> None:
 
 
 async def test_stop_ends_the_whole_group() -> None:
-    child = await start("sh", "-c", "sleep 30 & sleep 30 & wait")
+    child = start("sh", "-c", "sleep 30 & sleep 30 & wait")
     await until(lambda: len(session(child.pid)) == 3)
     assert await child.stop(10) == -signal.SIGTERM
     await until(lambda: session(child.pid) == set())
 
 
 async def test_child_that_ignores_term_is_killed_after_the_grace() -> None:
-    child = await start("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 30; done")
+    child = start("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 30; done")
     await until(lambda: child.stdout.kept)
     began = time.monotonic()
     assert await child.stop(0.3) == -signal.SIGKILL
@@ -101,21 +100,21 @@ async def test_child_that_ignores_term_is_killed_after_the_grace() -> None:
 
 
 async def test_grandchild_that_ignores_term_dies_with_its_group() -> None:
-    child = await start("sh", "-c", "sh -c 'trap \"\" TERM; echo ready; while :; do sleep 30; done' & wait")
+    child = start("sh", "-c", "sh -c 'trap \"\" TERM; echo ready; while :; do sleep 30; done' & wait")
     await until(lambda: child.stdout.kept)
     await child.stop(10)
     await until(lambda: session(child.pid) == set())
 
 
 async def test_frozen_child_is_killed() -> None:
-    child = await start("sh", "-c", "kill -STOP $$")
+    child = start("sh", "-c", "kill -STOP $$")
     await until(lambda: state(child.pid) == "T")
     assert await child.stop(0.1) == -signal.SIGKILL
 
 
 async def test_child_that_has_missed_the_first_signal_gets_another() -> None:
     # As in ssh before 9.6, if TERM comes after its check for a signal and before its wait for the network.
-    child = await start("sh", "-c", "trap 'trap - TERM' TERM; echo ready; while :; do sleep 0.01; done")
+    child = start("sh", "-c", "trap 'trap - TERM' TERM; echo ready; while :; do sleep 0.01; done")
     await until(lambda: child.stdout.kept)
     began = time.monotonic()
     assert await child.stop(10) == -signal.SIGTERM
@@ -124,7 +123,7 @@ async def test_child_that_has_missed_the_first_signal_gets_another() -> None:
 
 async def test_second_signal_is_not_for_what_the_child_has_started() -> None:
     started = "trap 'echo told' TERM; echo ready; while :; do sleep 0.01; done"
-    child = await start("sh", "-c", 'trap : TERM; sh -c "$0" & while :; do wait; done', started)
+    child = start("sh", "-c", 'trap : TERM; sh -c "$0" & while :; do wait; done', started)
     await until(lambda: child.stdout.kept)
     await child.stop(0.6)
     value = child.stdout.value()
@@ -132,7 +131,7 @@ async def test_second_signal_is_not_for_what_the_child_has_started() -> None:
 
 
 async def test_stop_returns_only_when_the_child_is_reaped_however_often_it_is_cancelled() -> None:
-    child = await start("sh", "-c", "trap 'sleep 0.3; exit 9' TERM; echo ready; while :; do sleep 0.01; done")
+    child = start("sh", "-c", "trap 'sleep 0.3; exit 9' TERM; echo ready; while :; do sleep 0.01; done")
     await until(lambda: child.stdout.kept)
     stopping = asyncio.create_task(child.stop(10))
     await asyncio.sleep(0)
@@ -144,7 +143,7 @@ async def test_stop_returns_only_when_the_child_is_reaped_however_often_it_is_ca
 
 
 async def test_stop_after_the_exit_gives_the_exit() -> None:
-    child = await start("sh", "-c", "exit 5")
+    child = start("sh", "-c", "exit 5")
     assert await child.wait() == 5
     assert await child.stop(10) == 5
     assert not child.stopped
@@ -153,7 +152,7 @@ async def test_stop_after_the_exit_gives_the_exit() -> None:
 async def kill_at_random_moments(times: int) -> None:
     moments = random.Random(times)
     for _ in range(times):
-        child = await start("sh", "-c", "exit 3")
+        child = start("sh", "-c", "exit 3")
         await asyncio.sleep(moments.uniform(0, 0.004))
         returncode = await child.stop(10)
         assert returncode == (-signal.SIGTERM if child.stopped and returncode < 0 else 3)
@@ -175,14 +174,14 @@ async def test_exit_code_is_right_in_a_thousand_kills() -> None:
 
 
 async def start_and_end() -> None:
-    await (await start("true")).wait()
+    await start("true").wait()
 
 
 async def test_missing_program_leaves_no_descriptor() -> None:
     await start_and_end()
     before = descriptors()
     with pytest.raises(FileNotFoundError):
-        await start("/nowhere/ssh")
+        start("/nowhere/ssh")
     assert descriptors() == before
 
 
@@ -194,22 +193,16 @@ async def test_nothing_is_left_open() -> None:
     assert descriptors() == before
 
 
-@pytest.mark.parametrize("all_of_them", [False, True], ids=["its task", "every task"])
-async def test_child_whose_start_is_cancelled_is_killed(all_of_them: bool) -> None:
+@pytest.mark.parametrize("cancellation", CANCELLATIONS, ids=str)
+async def test_stop_reaps_the_child_whoever_is_cancelled(cancellation: Cancellation) -> None:
     before, open_before = children(), descriptors()
-    for turns in range(1, 8):
-        others = asyncio.all_tasks()
-        starting = asyncio.create_task(start("sleep", "30"))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        for task in asyncio.all_tasks() - others if all_of_them else {starting}:
-            task.cancel()
-        try:
-            async with asyncio.timeout(PATIENCE):
-                child = await starting
-        except asyncio.CancelledError:
-            pass
-        else:
-            await child.stop(0)
+    for turns in range(1, 9):
+        child = start("sh", "-c", "trap '' TERM; while :; do sleep 0.01; done")
+
+        async def stop(child: Child = child) -> None:
+            await child.stop(0.01)
+
+        await cancellation.after(turns, stop)
+        assert child.returncode is not None
         assert children() == before
     assert descriptors() == open_before

@@ -1,144 +1,106 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import pytest
 
-from sshfan_async.process.spawn import ExitCodesLost, Spawning, check_exit_codes
-from tests.support.processes import PATIENCE, children, descriptors, is_gone
+from sshfan_async.process.spawn import ExitCodesLost, check_exit_codes, start_program
+from tests.support.processes import children, descriptors
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
-
-MOST_TURNS = 100
-"""More turns of the loop than any start takes."""
+    from collections.abc import Iterator
 
 
-def spawning(*argv: str, **options: Any) -> Spawning:
-    return Spawning(*argv, stdin=asyncio.subprocess.DEVNULL, start_new_session=True, **options)
+def start(*argv: str, **options: Any) -> asyncio.subprocess.Process:
+    return start_program(*argv, stdin=asyncio.subprocess.DEVNULL, start_new_session=True, **options)
+
+
+def output_of(program: str, *argv: str, **options: Any) -> tuple[asyncio.subprocess.Process, int]:
+    """Start a program; return it, and the end of a pipe from which its output can be read."""
+    read_end, write_end = os.pipe()
+    try:
+        return start(program, *argv, stdout=write_end, **options), read_end
+    finally:
+        os.close(write_end)
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
     process.kill()
-    await process.communicate()
+    await process.wait()
 
 
-async def test_child_exists_before_the_first_wait() -> None:
-    before = children()
-    starting = spawning("sleep", "60")
-    (pid,) = children() - before
-    process = await starting.process()
-    assert process.pid == pid
+async def test_child_exists_and_no_task_of_asyncio_is_left_behind() -> None:
+    before, tasks = children(), asyncio.all_tasks()
+    process = start("sleep", "60")
+    assert children() - before == {process.pid}
+    assert asyncio.all_tasks() == tasks
     await end(process)
 
 
 async def test_exit_code_and_output_arrive() -> None:
-    process = await spawning("sh", "-c", "echo out; exit 7", stdout=asyncio.subprocess.PIPE).process()
-    output, _ = await process.communicate()
-    assert output == b"out\n"
-    assert process.returncode == 7
+    process, output = output_of("sh", "-c", "echo out; exit 7")
+    assert await process.wait() == 7
+    assert os.read(output, 100) == b"out\n"
+    os.close(output)
 
 
 async def test_program_that_does_not_exist_raises_at_once_and_leaves_nothing_open() -> None:
     before = descriptors()
     with pytest.raises(FileNotFoundError):
-        spawning("/nowhere/ssh", stdout=asyncio.subprocess.PIPE)
+        start("/nowhere/ssh")
     assert descriptors() == before
 
 
-# cancellation
+async def test_task_factory_of_the_application_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, made = asyncio.get_running_loop(), []
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        made.append(coroutine)
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    loop.set_task_factory(factory)
+    try:
+        await end(start("sleep", "60"))
+        with pytest.raises(FileNotFoundError):
+            start("/nowhere/ssh")
+        assert loop.get_task_factory() is factory
+        assert made == []
+    finally:
+        loop.set_task_factory(None)
 
 
-async def _task(start: Callable[[], Awaitable[Any]], turns: int) -> Any:
-    task = asyncio.ensure_future(start())
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    task.cancel()
-    return await task
-
-
-async def _task_in_every_turn(start: Callable[[], Awaitable[Any]], turns: int) -> Any:
-    task = asyncio.ensure_future(start())
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    while not task.done():
-        task.cancel()
-        await asyncio.sleep(0)
-    return await task
-
-
-async def _every_task_of_the_loop(start: Callable[[], Awaitable[Any]], turns: int) -> Any:
-    others = asyncio.all_tasks()
-    task = asyncio.ensure_future(start())
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    for each in asyncio.all_tasks() - others:
-        each.cancel()
-    return await task
-
-
-async def _scope(start: Callable[[], Awaitable[Any]], turns: int) -> Any:
-    with anyio.CancelScope() as scope:
-        after = asyncio.ensure_future(_cancel_after(scope, turns))
-        process = await start()
-        after.cancel()
-        return process
-    raise asyncio.CancelledError  # the scope took the cancellation
-
-
-async def _cancel_after(scope: anyio.CancelScope, turns: int) -> None:
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    scope.cancel()
-
-
-@pytest.mark.parametrize("cancel", [_task, _task_in_every_turn, _every_task_of_the_loop, _scope])
-async def test_cancellation_in_any_turn_of_the_loop_leaves_no_child(cancel: Callable[..., Awaitable[Any]]) -> None:
-    begun: list[Spawning] = []
-
-    async def start() -> asyncio.subprocess.Process:
-        begun.append(spawning("sleep", "60"))
-        return await begun[-1].process()
-
-    await end(await start())  # the first child of a loop opens descriptors that stay open
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), OSError(errno.EMFILE, "too many")])
+async def test_child_that_asyncio_cannot_watch_is_killed_and_reaped(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     before, open_before = children(), descriptors()
-    cancelled = 0
-    for turns in range(MOST_TURNS):
-        begun.clear()
-        try:
-            async with asyncio.timeout(PATIENCE):
-                process = await cancel(start, turns)
-        except asyncio.CancelledError:
-            cancelled += len(begun)
-            assert children() == before
-        else:
-            await end(process)
-            break
-    else:
-        pytest.fail(f"no start was over after {MOST_TURNS} turns of the loop")
-    assert cancelled > 0
+
+    class Watcher:
+        """Fails as a watcher does without a free thread or descriptor."""
+
+        def is_active(self) -> bool:
+            return True
+
+        def __enter__(self) -> Watcher:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def add_child_handler(self, *_: object) -> None:
+            assert children() != before
+            raise error
+
+    monkeypatch.setattr(asyncio.get_event_loop_policy(), "get_child_watcher", Watcher)
+    with pytest.raises(OSError, match=r"temporarily unavailable|too many"):
+        start("sleep", "60")
     assert children() == before
-    assert descriptors().keys() <= open_before.keys()
-
-
-async def test_cancellation_kills_what_the_child_has_started() -> None:
-    read_end, write_end = os.pipe()
-    starting = spawning("sh", "-c", "sleep 60 & echo $!; wait", stdout=write_end)
-    os.close(write_end)
-    grandchild = int(os.read(read_end, 100))
-    os.close(read_end)
-    task = asyncio.ensure_future(starting.process())
     await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    async with asyncio.timeout(PATIENCE):
-        while not is_gone(grandchild):
-            await asyncio.sleep(0)
+    assert descriptors() == open_before
 
 
 # exit codes

@@ -51,6 +51,18 @@ async def test_complete_returns_the_result() -> None:
     assert await complete(work()) == "done"
 
 
+async def test_complete_finishes_the_work_although_every_task_is_cancelled() -> None:
+    work, others = Work(), asyncio.all_tasks()
+    waiting = asyncio.create_task(complete(work()))
+    await work.begun.wait()
+    for task in asyncio.all_tasks() - others:
+        task.cancel()
+    work.release_later()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert work.ended
+
+
 async def test_complete_raises_the_exception_of_the_work() -> None:
     work = Work()
     work.release()

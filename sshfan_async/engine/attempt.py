@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sshfan_async.engine.ended import (
     Ended,
     concluded,
+    not_run,
     remote_state,
     spawn_failed,
     stderr_tail,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from sshfan_async.engine.context import RunContext
     from sshfan_async.engine.ended import Cause
     from sshfan_async.event import Stream
-    from sshfan_async.outcome import Phase
+    from sshfan_async.outcome import Clock, Phase
     from sshfan_async.process.child import Listener
     from sshfan_async.sshlog.verdict import Verdict
     from sshfan_async.targets import Target
@@ -55,6 +57,7 @@ class Attempt:
         "_enqueued_at",
         "_left_to_pass",
         "_listener",
+        "_started_at",
         "_timeouts",
         "_waiter",
         "ssh_log",
@@ -71,6 +74,7 @@ class Attempt:
         self._cause: Cause | None = None
         self._waiter: asyncio.Task[object] | None = None
         self._child: Child
+        self._started_at: float
         self._timeouts: Timeouts
 
     async def run(self, target: Target) -> Ended | None:
@@ -78,50 +82,71 @@ class Attempt:
 
         Failures and cancellations are returned too, not raised. Return None if it was stopped before the launch.
         """
-        try:
-            async with self._context.gate:
-                if self._cause is not None:
-                    return None
-                started_at = time.time()
-                self._child = self._spawn(target)
-        except asyncio.CancelledError:
-            return None
-        except OSError as error:
-            verdict = spawn_failed(error, self._context.run.ssh)
-            return Ended(verdict=verdict, phases=Phases(queued=time.monotonic() - self._enqueued_at))
-        child, flow = self._child, self._context.flow
-        self._timeouts = Timeouts(self._context.run.clocks, flow, child.launched_at, self._interrupt)
-        if self._cause is None:
-            self._timeouts.arm(self._sent_at())
-        if flow.followed:
-            flow.add(self)
+        context = self._context
+        launch, short = partial(self._launch, target), partial(context.run_log.host_delayed, target)
         self._waiter = asyncio.current_task()
         try:
-            if self._cause is None:
-                child.finish(await child.exited())  # `wait` would cost one more coroutine for each host
+            if not await context.gate.start(launch, until=context.flow.deadline, short=short):
+                return None
         except asyncio.CancelledError:
-            if self._cause is None:
-                self._cause = "stop"
-            elif self._waiter is not None:
-                self._waiter.uncancel()
+            self._take_cancellation()
+            return None
+        except TimeoutError:
+            return self._not_launched(not_run("deadline"), clock="deadline")
+        except OSError as error:
+            return self._not_launched(spawn_failed(error, context.run.ssh))
         finally:
             self._waiter = None
-            self._timeouts.cancel()
-        if flow.followed:
-            # Output is read on while the attempt is ended, even if the consumer is behind; see `wrote`.
-            flow.remove(self)
-            self._left_to_pass = _MAX_AFTER_STOP
-            child.resume()
-        if child.ended_at is None:
-            stopped_at, phase = time.monotonic(), self.ssh_log.phase()
-            await child.stop(self._context.run.clocks.kill_after)
-            if child.stopped:
-                return self._conclude(started_at, stopped_at, self._stopped(stopped_at, phase))
+        context.gate.command_started()
+        try:
+            # In this coroutine, for another one would cost memory for each host in flight.
+            child = self._child
+            self._watch()
+            try:
+                if self._cause is None:
+                    child.finish(await child.exited())
+            except asyncio.CancelledError:
+                self._take_cancellation()
+            finally:
+                self._waiter = None
+                self._timeouts.cancel()
+            self._leave_flow()
+            if child.ended_at is None:
+                stopped_at, phase = time.monotonic(), self.ssh_log.phase()
+                await child.stop(context.run.clocks.kill_after)
+                if child.stopped:
+                    return self._conclude(stopped_at, self._stopped(stopped_at, phase))
+        finally:
+            context.gate.command_ended()
         assert child.ended_at is not None
         assert child.returncode is not None
         self._cause = None  # the child exited before it was signalled
         verdict = self.ssh_log.end(child.returncode, child.preamble + stderr_tail(child.stderr.value()))
-        return self._conclude(started_at, child.ended_at, with_wrapper_note(verdict, child.reports))
+        return self._conclude(child.ended_at, with_wrapper_note(verdict, child.reports))
+
+    def _watch(self) -> None:
+        """Arm the clocks, and let the consumer's pace hold the child back."""
+        context = self._context
+        self._timeouts = Timeouts(context.run.clocks, context.flow, self._child.launched_at, self._interrupt)
+        if self._cause is None:
+            self._timeouts.arm(self._sent_at())
+        if context.flow.followed:
+            context.flow.add(self)
+        self._waiter = asyncio.current_task()
+
+    def _leave_flow(self) -> None:
+        """Read output on while the attempt is ended, even if the consumer is behind; see `wrote`."""
+        if self._context.flow.followed:
+            self._context.flow.remove(self)
+            self._left_to_pass = _MAX_AFTER_STOP
+            self._child.resume()
+
+    def _take_cancellation(self) -> None:
+        """Note why the task was cancelled; our own cancellation ends here."""
+        if self._cause is None:
+            self._cause = "stop"
+        elif self._waiter is not None:
+            self._waiter.uncancel()
 
     def stop(self) -> None:
         """End the attempt as `cancelled`, unless it has ended already."""
@@ -156,6 +181,17 @@ class Attempt:
             if self._left_to_pass < 0:
                 return
         self._listener.wrote(stream, data)
+
+    def _launch(self, target: Target) -> bool:
+        """Spawn the child, unless the attempt was stopped."""
+        if self._cause is not None:
+            return False
+        self._started_at = time.time()
+        self._child = self._spawn(target)
+        return True
+
+    def _not_launched(self, verdict: Verdict, clock: Clock | None = None) -> Ended:
+        return Ended(verdict=verdict, phases=Phases(queued=time.monotonic() - self._enqueued_at), clock=clock)
 
     def _spawn(self, target: Target) -> Child:
         context, run = self._context, self._context.run
@@ -200,7 +236,7 @@ class Attempt:
         after = stopped_at - child.launched_at
         return stopped(self._cause, self._context.run.clocks, after=after, phase=phase, sent=sent)
 
-    def _conclude(self, started_at: float, ended_at: float, verdict: Verdict) -> Ended:
+    def _conclude(self, ended_at: float, verdict: Verdict) -> Ended:
         child, ssh_log = self._child, self.ssh_log
         if not verdict.sent:
             # No command ran, so stderr holds only ssh's own messages, which the reason repeats.
@@ -210,7 +246,7 @@ class Attempt:
         ended = concluded(
             verdict,
             phases=phases(ssh_log.stamps, child.launched_at, ended_at, queued),
-            started_at=started_at,
+            started_at=self._started_at,
             cause=self._cause,
             remote=remote_state(verdict, stopped=child.stopped, reports=child.reports, left=True),
             stdout=child.stdout,

@@ -8,7 +8,6 @@ Verdict (from ssh's log, or from a fleet's channel)
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from sshfan_async.outcome import Outcome, Phase, Phases, Status
 from sshfan_async.process.spawn import ExitCodesLost
+from sshfan_async.process.spawn_gate import SHORTAGES
 from sshfan_async.sshlog.diagnostics import strip_diagnostics
 from sshfan_async.sshlog.verdict import Verdict
 
@@ -46,9 +46,6 @@ __all__ = [
 
 Cause: TypeAlias = "Clock | Literal['stop']"
 """Why we ended an attempt: the clock that fired, or `"stop"` for a request to stop."""
-
-_SCARCE = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Temporary shortages, worth a retry."""
 
 _RAN = frozenset({Status.OK, Status.FAILED, Status.SIGNALLED})
 
@@ -163,7 +160,7 @@ def spawn_failed(error: OSError, ssh: Ssh) -> Verdict:
         sent=False,
         phase=Phase.QUEUED,
         reason=str(error) if isinstance(error, ExitCodesLost) else _why_not_spawned(error, ssh),
-        transient=error.errno in _SCARCE,
+        transient=error.errno in SHORTAGES,
     )
 
 

@@ -58,6 +58,11 @@ class RunLog:
         if self._logger is not None:
             self._logger.info("host started", host=str(target), attempt=attempt)
 
+    def host_delayed(self, target: Target, error: OSError) -> None:
+        """Log that an attempt waits until this machine has room for it."""
+        if self._logger is not None:
+            self._logger.warning("host delayed", host=str(target), why=error.strerror or str(error))
+
     def host_sent(self, target: Target) -> None:
         """Log that the command was sent."""
         if self._logger is not None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sshfan_async.engine.slots import SharedLimiter
     from sshfan_async.event import Event
     from sshfan_async.outcome import Clock, Outcome
+    from sshfan_async.process.readers import Readers
     from sshfan_async.sshlog.verdict import Verdict
 
 __all__ = ["Supervisor"]
@@ -145,9 +146,9 @@ class Supervisor:
                 why = error.strerror or str(error)
                 raise OSError(error.errno, f"its standard input cannot be read: {why}") from error
             resources.callback(source.close)
-        null = os.open(os.devnull, os.O_RDWR)
+        gate = spawn_gate()
+        null, readers = await gate.start(_open_shared)
         resources.callback(os.close, null)
-        readers = make_readers(asyncio.get_running_loop())
         resources.callback(readers.close)
         store = Store(run.limits.memory)
         resources.callback(store.close)
@@ -173,7 +174,7 @@ class Supervisor:
             environment=ssh_environment(os.environb),
             null=null,
             source=source,
-            gate=spawn_gate(),
+            gate=gate,
             log_pipes=log_pipes,
             readers=readers,
             store=store,
@@ -211,3 +212,13 @@ class Supervisor:
     def _finish(self, outcome: Outcome) -> None:
         self._run_log.host_finished(outcome)
         self._emit(HostFinished(outcome))
+
+
+def _open_shared() -> tuple[int, Readers]:
+    """Open what all children of a run share: the null device, and the poll object of their pipes."""
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        return null, make_readers(asyncio.get_running_loop())
+    except BaseException:
+        os.close(null)
+        raise

@@ -61,8 +61,7 @@ class Master:
         started_at = time.time()
         try:
             with self._context.socket_guard.socket_path() as self._path:
-                async with spawn_gate():
-                    self._spawn()
+                await spawn_gate().start(self._spawn)
                 verdict, clock = await self._reach()
         except OSError as error:
             verdict = spawn_failed(error, self._context.settings.ssh)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sshfan_async.engine.ended import spawn_failed
@@ -19,6 +20,7 @@ from sshfan_async.process.client import find_program, identify
 from sshfan_async.process.descriptors import BUDGET, enlarge_table
 from sshfan_async.process.log_pipe import LogPipes
 from sshfan_async.process.readers import make_readers
+from sshfan_async.process.spawn_gate import spawn_gate
 from sshfan_async.process.uncancelled import complete, unlisted_task
 from sshfan_async.stdio.capture import Store
 
@@ -59,7 +61,8 @@ class Pool:
             await run_log.open()
             most = max(1, BUDGET.room() // DESCRIPTORS)
             await enlarge_table(min(most, len(settings.targets)) * DESCRIPTORS)
-            self._context = context = self._new_context(executable, client, run_log, most)
+            create = partial(self._new_context, executable, client, run_log, most)
+            self._context = context = await spawn_gate().start(create)
         except OSError as error:
             raise FleetUnavailable(spawn_failed(error, settings.ssh).reason) from None
         self._hosts = {target: FleetHost(context, target, name) for target, name in settings.targets.items()}

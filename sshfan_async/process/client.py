@@ -77,9 +77,11 @@ async def identify(path: str) -> Client:
 
 
 async def _learn(key: tuple[str, int, int]) -> None:
-    async with spawn_gate().alone:  # `ssh -V` is a child too. A second task that waited here finds the answer.
+    gate = spawn_gate()
+    async with gate.alone:  # `ssh -V` is a child too. A second task that waited here finds the answer.
         if key not in _known:
-            _known[key] = await ask_version(key[0])
+            process, output = await gate.start_alone(lambda: _start(key[0]))
+            _known[key] = await _answer(process, output, _PATIENCE)
 
 
 async def ask_version(program: str, patience: float = _PATIENCE) -> Client:
@@ -91,19 +93,32 @@ async def ask_version(program: str, patience: float = _PATIENCE) -> Client:
         OSError: it cannot be started.
 
     """
+    process, output = _start(program)
+    return await _answer(process, output, patience)
+
+
+def _start(program: str) -> tuple[asyncio.subprocess.Process, int]:
+    """Start `program` with `-V`; return it, and the end of a pipe with its output."""
     read_end, write_end = os.pipe()
     try:
-        try:
-            process = start_program(
-                program,
-                "-V",
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=write_end,
-                stderr=write_end,
-                start_new_session=True,
-            )
-        finally:
-            os.close(write_end)
+        process = start_program(
+            program,
+            "-V",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=write_end,
+            stderr=write_end,
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(read_end)
+        raise
+    finally:
+        os.close(write_end)
+    return process, read_end
+
+
+async def _answer(process: asyncio.subprocess.Process, output: int, patience: float) -> Client:
+    try:
         try:
             async with asyncio.timeout(patience):
                 await process.wait()
@@ -114,7 +129,7 @@ async def ask_version(program: str, patience: float = _PATIENCE) -> Client:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-        banner = b"".join(available(read_end))
+        banner = b"".join(available(output))
     finally:
-        os.close(read_end)
+        os.close(output)
     return Client.from_banner(banner.decode("ascii", "replace"))

@@ -98,14 +98,9 @@ async def enlarge_table(count: int) -> None:
 
 
 def _open_and_close(number: int) -> None:
-    """Open a descriptor that is at least `number`, and close it."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    try:
-        # If this fails, the loop is blocked later, in pipe(2).
-        with contextlib.suppress(OSError):
-            os.close(fcntl.fcntl(null, fcntl.F_DUPFD_CLOEXEC, number))
-    finally:
-        os.close(null)
+    """Open a descriptor that is at least `number`, and close it. If that fails, pipe(2) blocks the loop later."""
+    with contextlib.suppress(OSError), open(os.devnull, "rb") as null:
+        os.close(fcntl.fcntl(null, fcntl.F_DUPFD_CLOEXEC, number))
 
 
 def _table_size() -> int:

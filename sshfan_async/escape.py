@@ -12,8 +12,8 @@ import reprlib
 __all__ = ["one_line", "printable", "shown", "visible"]
 
 _BIDI = r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-_IN_TEXT = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}]")
-_IN_LINE = re.compile(rf"[\x00-\x1f\x7f-\x9f{_BIDI}]")
+_IN_TEXT = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}]+")
+_IN_LINE = re.compile(rf"[\x00-\x1f\x7f-\x9f{_BIDI}]+")
 
 _LONGEST_VALUE = 80
 """The most characters of a value that an error message shows."""

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from json.encoder import encode_basestring_ascii
+from typing import TYPE_CHECKING
 
 from sshfan_async.errors import HostsFailed, InvalidSetting
 from sshfan_async.outcome import Outcome, Status
 from sshfan_async.targets import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import BinaryIO
 
-__all__ = ["Report", "outcome_fields"]
+__all__ = ["Report", "outcome_json"]
+
+_PIECE = 192 * 1024
+"""Bytes of output that are converted at once: a multiple of 3, so that pieces of base64 can be joined."""
 
 
 @dataclass(frozen=True)
@@ -138,46 +144,96 @@ class Report:
 
     def to_json(self) -> str:
         """Return the whole report as one JSON object: `finished_at`, `exit_code`, `counts` and `outcomes`."""
-        return json.dumps(
+        return "".join(self._json_pieces())
+
+    def _json_pieces(self) -> Iterator[str]:
+        yield _unclosed(
             {
                 "finished_at": self.finished_at,
                 "exit_code": self.exit_code,
                 "counts": {status.value: len(found) for status, found in self.by_status.items()},
-                "outcomes": [outcome_fields(outcome) for outcome in self.outcomes],
             }
         )
+        separator = ', "outcomes": ['
+        for outcome in self.outcomes:
+            yield separator
+            yield from outcome_json(outcome)
+            separator = ", "
+        yield "]}" if self.outcomes else f"{separator}]}}"
 
 
-def outcome_fields(outcome: Outcome) -> dict[str, Any]:
-    """Return `outcome` as a JSON object.
+def outcome_json(outcome: Outcome, **first: object) -> Iterator[str]:
+    """Yield `outcome` as a JSON object in small pieces, so large output need not fit into memory.
 
-    Output that is UTF-8 is in `stdout` and `stderr`; any other output is in `stdout_base64` and `stderr_base64`.
+    The fields `first` come first. Output that is UTF-8 is in `stdout` and `stderr`; any other output is in
+    `stdout_base64` and `stderr_base64`.
     """
-    return {
-        "host": outcome.host,
-        "target": str(outcome.target),
-        "status": outcome.status.value,
-        "ok": outcome.ok,
-        "exit_code": outcome.exit_code,
-        "signal": outcome.signal,
-        "sent": outcome.sent,
-        "attempts": outcome.attempts,
-        "clock": outcome.clock,
-        "phase": outcome.phase.value,
-        "phases": {phase.value: seconds for phase, seconds in outcome.phases},
-        "started_at": outcome.started_at,
-        "elapsed": outcome.elapsed,
-        "remote": outcome.remote,
-        "reason": outcome.reason,
-        **_output("stdout", outcome.stdout),
-        "stdout_dropped": outcome.stdout_dropped,
-        **_output("stderr", outcome.stderr),
-        "stderr_dropped": outcome.stderr_dropped,
-    }
+    yield _unclosed(
+        {
+            **first,
+            "host": outcome.host,
+            "target": str(outcome.target),
+            "status": outcome.status.value,
+            "ok": outcome.ok,
+            "exit_code": outcome.exit_code,
+            "signal": outcome.signal,
+            "sent": outcome.sent,
+            "attempts": outcome.attempts,
+            "clock": outcome.clock,
+            "phase": outcome.phase.value,
+            "phases": {phase.value: seconds for phase, seconds in outcome.phases},
+            "started_at": outcome.started_at,
+            "elapsed": outcome.elapsed,
+            "remote": outcome.remote,
+            "reason": outcome.reason,
+        }
+    )
+    yield from _output("stdout", outcome.open_stdout)
+    yield f', "stdout_dropped": {outcome.stdout_dropped}'
+    yield from _output("stderr", outcome.open_stderr)
+    yield f', "stderr_dropped": {outcome.stderr_dropped}}}'
 
 
-def _output(name: str, data: bytes) -> dict[str, str]:
+def _unclosed(fields: dict[str, object]) -> str:
+    return json.dumps(fields)[:-1]
+
+
+def _output(name: str, open_output: Callable[[], BinaryIO]) -> Iterator[str]:
+    """Yield one output as a JSON key and its value. Output that is large is read twice."""
+    if _is_text(open_output):
+        yield f', "{name}": "'
+        for text in _decoded(open_output):
+            yield encode_basestring_ascii(text)[1:-1]
+    else:
+        yield f', "{name}_base64": "'
+        for data in _pieces(open_output):
+            yield base64.b64encode(data).decode("ascii")
+    yield '"'
+
+
+def _is_text(open_output: Callable[[], BinaryIO]) -> bool:
     try:
-        return {name: data.decode()}
+        for _ in _decoded(open_output):
+            pass
     except UnicodeDecodeError:
-        return {f"{name}_base64": base64.b64encode(data).decode("ascii")}
+        return False
+    return True
+
+
+def _decoded(open_output: Callable[[], BinaryIO]) -> Iterator[str]:
+    """Yield output as text; a character is never cut.
+
+    Raises:
+        UnicodeDecodeError: the output is not UTF-8.
+
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for data in _pieces(open_output):
+        yield decoder.decode(data)
+    decoder.decode(b"", final=True)
+
+
+def _pieces(open_output: Callable[[], BinaryIO]) -> Iterator[bytes]:
+    with open_output() as stream:
+        while data := stream.read(_PIECE):
+            yield data

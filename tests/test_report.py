@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import base64
 import json
 import math
 import pickle
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sshfan_async import HostsFailed, InvalidSetting, Outcome, Phase, Phases, Report, Status, Target
+from sshfan_async import report as report_module
+from sshfan_async.report import outcome_json
 
 SENT = {Status.OK, Status.FAILED, Status.SIGNALLED, Status.LOST, Status.TIMED_OUT}
 
@@ -138,6 +143,30 @@ def test_json_tells_all_of_an_outcome() -> None:
     assert (one["host"], one["status"], one["exit_code"], one["ok"]) == ("web1", "failed", 3, False)
     assert (one["stdout"], one["stderr_base64"]) == ("ä\n", "/w==")
     assert one["phases"] == {"queued": 0.5, "run": 1.0}
+
+
+def test_json_of_an_empty_report_has_no_outcomes() -> None:
+    assert json.loads(report().to_json())["outcomes"] == []
+
+
+@given(st.text().map(str.encode) | st.binary())
+def test_json_in_pieces_has_every_byte_of_the_output(output: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report_module, "_PIECE", 3)
+        told = json.loads("".join(outcome_json(outcome("web1", stdout_kept=output, stderr_kept=output), type="x")))
+
+    assert next(iter(told)) == "type"
+    for name in ("stdout", "stderr"):
+        kept = told[name].encode() if name in told else base64.b64decode(told[f"{name}_base64"], validate=True)
+        assert kept == output
+
+
+@pytest.mark.parametrize("byte", [b"\0", b"\xff"])
+def test_json_of_large_output_comes_in_small_pieces(byte: bytes) -> None:
+    pieces = [len(piece) for piece in outcome_json(outcome("web1", stdout_kept=byte * 2_000_000))]
+
+    assert sum(pieces) > 2_000_000
+    assert max(pieces) < 1_200_000
 
 
 def test_report_pickles_also_after_it_was_asked() -> None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Screen", "line_style"]
 
+_MOST_QUEUED = 1024 * 1024
+"""Bytes in the queue at which it is written at once, so that it does not fill our memory."""
+
 
 class Screen:
     """Queues bytes for stdout and stderr. The progress, if any, is erased before they are written."""
@@ -22,15 +25,19 @@ class Screen:
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
         self._queue: list[tuple[int, list[bytes]]] = []
+        self._size = 0
 
     def add(self, descriptor: int, data: bytes) -> None:
-        """Queue `data` for `descriptor`."""
+        """Queue `data` for `descriptor`. Write the queue if it has become long."""
         if not data:
             return
         if self._queue and self._queue[-1][0] == descriptor:
             self._queue[-1][1].append(data)
         else:
             self._queue.append((descriptor, [data]))
+        self._size += len(data)
+        if self._size > _MOST_QUEUED:
+            self.flush()
 
     def refresh(self) -> None:
         """Write the queue: at once, or if there is a progress, as often as that is redrawn."""
@@ -48,7 +55,7 @@ class Screen:
         self._write()
 
     def _write(self) -> None:
-        queue, self._queue = self._queue, []
+        queue, self._queue, self._size = self._queue, [], 0
         for descriptor, chunks in queue:
             write(descriptor, b"".join(chunks))
 

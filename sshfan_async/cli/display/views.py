@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sshfan_async.cli.display.lines import Lines
 from sshfan_async.cli.output import STDERR, STDOUT
-from sshfan_async.report import outcome_fields
+from sshfan_async.report import outcome_json
 
 if TYPE_CHECKING:
     from sshfan_async.cli.conclusion import Conclusion
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["JsonView", "LiveView", "View"]
 
 _DESCRIPTORS: dict[Stream, int] = {"stdout": STDOUT, "stderr": STDERR}
+_MOST_UNFINISHED = 64 * 1024 * 1024
+"""Bytes of unfinished lines, of all hosts together, at which long lines are broken early: they are in our memory."""
+_LONG = 64 * 1024
+"""Bytes of a line that may be broken early."""
 
 
 class View(Protocol):
@@ -45,6 +49,7 @@ class LiveView:
         self._screen = screen
         self._styles = styles
         self._lines: dict[tuple[Target, Stream], Lines] = {}
+        self._unfinished = 0
 
     def output(self, event: HostOutput) -> None:
         """Show the lines that the event completes."""
@@ -52,13 +57,18 @@ class LiveView:
         lines = self._lines.get((event.target, event.stream))
         if lines is None:
             lines = self._lines[event.target, event.stream] = Lines(event.host, self._styles[descriptor])
+        self._unfinished -= lines.unfinished
         self._screen.add(descriptor, lines.feed(event.data))
+        if lines.unfinished > _LONG and self._unfinished + lines.unfinished > _MOST_UNFINISHED:
+            self._screen.add(descriptor, lines.end())
+        self._unfinished += lines.unfinished
 
     def finished(self, outcome: Outcome) -> None:
         """Show the last lines, also without a newline at the end."""
         for stream, descriptor in _DESCRIPTORS.items():
             lines = self._lines.pop((outcome.target, stream), None)
             if lines is not None:
+                self._unfinished -= lines.unfinished
                 self._screen.add(descriptor, lines.end())
 
     def conclude(self, conclusion: Conclusion) -> None:
@@ -92,23 +102,21 @@ class JsonView:
         """Do nothing: the outcome has the output."""
 
     def finished(self, outcome: Outcome) -> None:
-        """Show the outcome."""
-        self._line({"type": "outcome", **outcome_fields(outcome)})
+        """Show the outcome, in pieces: its output need not fit into memory."""
+        for piece in outcome_json(outcome, type="outcome"):
+            self._screen.add(STDOUT, piece.encode("ascii"))
+        self._screen.add(STDOUT, b"\n")
 
     def conclude(self, conclusion: Conclusion) -> None:
         """Show the summary."""
         report = conclusion.report
-        self._line(
-            {
-                "type": "summary",
-                "hosts": len(report),
-                "counts": {status.value: len(found) for status, found in report.by_status.items()},
-                "seconds": conclusion.seconds,
-                "finished_at": report.finished_at,
-                "ended_by": conclusion.ended_by,
-                "exit_code": conclusion.exit_code,
-            }
-        )
-
-    def _line(self, fields: dict[str, object]) -> None:
+        fields = {
+            "type": "summary",
+            "hosts": len(report),
+            "counts": {status.value: len(found) for status, found in report.by_status.items()},
+            "seconds": conclusion.seconds,
+            "finished_at": report.finished_at,
+            "ended_by": conclusion.ended_by,
+            "exit_code": conclusion.exit_code,
+        }
         self._screen.add(STDOUT, json.dumps(fields).encode("ascii") + b"\n")

@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sshfan_async.cli.display import lines
-from sshfan_async.cli.display.lines import Lines, LineStyle
+from sshfan_async.cli.display.lines import Lines, LineStyle, escape_controls
 from tests.support.cli_terminal import Terminal, on
 
 if TYPE_CHECKING:
-    import pytest
-
     from sshfan_async.testing import SshdFleet
 
 TERMINAL = LineStyle(escapes=True)
@@ -62,6 +62,34 @@ def test_a_line_without_end_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "_LONGEST", 5)
 
     assert shown([b"abc", b"def", b"g\n"], LineStyle()) == b"h: abcdef\nh: g\n"
+
+
+def test_a_line_on_a_terminal_is_broken_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "_LONGEST_ESCAPED", 2)
+
+    assert shown([b"ab", b"\1", b"d\n"], TERMINAL) == b"h: ab\\x01\nh: d\n"
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b"\0", "€".encode(), b"\xff", b"\xe2\x82", b"a"])))
+def test_escaping_in_pieces_changes_nothing(parts: list[bytes]) -> None:
+    data = b"".join(parts)
+    whole = escape_controls(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "_PIECE", 2)
+        assert escape_controls(data) == whole
+
+
+@pytest.mark.parametrize("output", [b"\0", b"a\0"])
+def test_escaping_takes_little_more_memory_than_its_result(output: bytes) -> None:
+    data = output * (4_000_000 // len(output))
+    tracemalloc.start()
+    try:
+        escaped = escape_controls(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 4 * len(escaped)
 
 
 def test_colours_end_with_their_line() -> None:

@@ -1,12 +1,34 @@
-"""What other programs read: --json."""
+"""What is shown as it arrives, and what other programs read: --json."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
+from sshfan_async.cli.display import views
+from sshfan_async.cli.display.lines import LineStyle
+from sshfan_async.cli.display.screen import Screen
+from sshfan_async.cli.display.views import LiveView
+from sshfan_async.event import HostOutput
+from sshfan_async.targets import Target
+from tests.support.cli_program import LIMIT, environment
+
 if TYPE_CHECKING:
+    import pytest
+
+    from sshfan_async.testing import SshdFleet
     from tests.support.cli_program import Sshfan
+
+MEASURED = """
+import pathlib, re, sys
+from sshfan_async.cli.main import main
+code = main()
+peak = re.search("VmHWM: *([0-9]+) kB", pathlib.Path("/proc/self/status").read_text().replace(chr(9), " "))[1]
+print("peak", peak, file=sys.stderr)
+sys.exit(code)
+"""
 
 OUTCOME: dict[str, Any] = {
     "type": str, "host": str, "target": str, "status": str, "ok": bool, "exit_code": (int, type(None)),
@@ -41,3 +63,28 @@ def test_output_that_is_no_text_is_base64_under_another_key(on_fleet: Sshfan) ->
 
     assert outcome["stdout_base64"] == "/w=="
     assert "stdout" not in outcome
+
+
+def test_json_of_large_output_does_not_fill_the_memory(fleet: SshdFleet) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, "--ssh-config", fleet.ssh_config, "--json", "-w", "node[001-002]",
+         "head -c 40000000 /dev/zero"],
+        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=LIMIT, env=environment(),
+    )  # fmt: skip
+
+    peak = int(done.stderr.split()[-1])
+    assert peak < 200_000, f"{peak} kB"  # 64 MiB of output are kept in memory
+
+
+def test_unfinished_lines_of_all_hosts_share_a_limit(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(views, "_MOST_UNFINISHED", 12)
+    monkeypatch.setattr(views, "_LONG", 4)
+    screen = Screen(None)
+    view = LiveView(screen, {1: LineStyle(), 2: LineStyle()})
+    for host, data in (("a", b"aaaaa"), ("b", b"bb"), ("c", b"ccccc"), ("b", b"bb"), ("a", b"a"), ("c", b"\n")):
+        view.output(HostOutput(Target(host), host, "stdout", data))
+    screen.flush()
+
+    assert capfd.readouterr().out == "a: aaaaaa\nc: ccccc\n"

@@ -37,7 +37,18 @@ LAYERS = (
     "cli",
     "__main__",
 )
-CLI_LAYERS = ("output", "conclusion", "arguments", "display", "execution", "help_text", "verbs", "main", "__init__")
+CLI_LAYERS = (
+    "output",
+    "difference",
+    "conclusion",
+    "arguments",
+    "display",
+    "execution",
+    "help_text",
+    "verbs",
+    "main",
+    "__init__",
+)
 DOORS = {"api", "legacy", "__init__"}
 GRAB_BAGS = {"utils", "util", "helpers", "helper", "manager", "core", "common", "misc"}
 MOST_LINES = 400

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from sshfan_async.cli.difference import Side, Steps, unified_diff
 from sshfan_async.cli.display.fold import folded
 from sshfan_async.cli.display.lines import escape_controls
 from sshfan_async.cli.display.views import LiveView
@@ -72,13 +72,17 @@ class GatherView:
     def conclude(self, conclusion: Conclusion) -> None:
         """Show each output once, the most common first."""
         groups = sorted(self._groups.values(), key=lambda group: -len(group.hosts))
+        steps, common = Steps(), ""
         for number, group in enumerate(groups):
+            hosts = folded(group.hosts)
             several = f" ({len(group.hosts)})" if len(group.hosts) > 1 else ""
-            self._print_header(f"{folded(group.hosts)}{several}")
-            shown = self._difference(groups[0], group) if self._as_diff and number > 0 else self._group_output(group)
+            self._print_header(f"{hosts}{several}")
+            if self._as_diff and number > 0:
+                shown = unified_diff(self._side(common, groups[0]), self._side(hosts, group), steps)
+            else:
+                shown, common = self._group_output(group), hosts
             for data in shown:
                 self._screen.add(STDOUT, escape_controls(data) if self._style.escapes else data)
-                self._screen.flush()
 
     def _print_header(self, hosts: str) -> None:
         lines = b"\n".join((_RULE, hosts.encode(), _RULE))
@@ -103,15 +107,5 @@ class GatherView:
                 if last and not last.endswith(b"\n"):
                     yield b"\n"
 
-    def _difference(self, common: _Group, group: _Group) -> Iterator[bytes]:
-        lines = difflib.diff_bytes(
-            difflib.unified_diff,
-            self._output_lines(common),
-            self._output_lines(group),
-            folded(common.hosts).encode(),
-            folded(group.hosts).encode(),
-        )
-        yield b"".join(lines)
-
-    def _output_lines(self, group: _Group) -> list[bytes]:
-        return [line + b"\n" for line in b"".join(self._group_output(group)).split(b"\n")[:-1]]
+    def _side(self, hosts: str, group: _Group) -> Side:
+        return Side(hosts, self._streams(group.first))

@@ -60,6 +60,16 @@ def test_the_diff_is_against_the_commonest_output(on_fleet: Sshfan, tmp_path: Pa
     ]  # fmt: skip
 
 
+def test_the_diff_of_many_short_lines_does_not_take_minutes(on_fleet: Sshfan, tmp_path: Path) -> None:
+    lines = "BEGIN {srand(n); for (i = 0; i < 200000; i++) print int(rand() * 500)}"
+    command = f"mkdir {tmp_path}/odd 2>/dev/null && n=1 || n=2; awk -v n=$n '{lines}'"
+    done = on_fleet("--diff", "-w", "node[001-002]", "-f1", command)
+
+    *_, left_out, inexact = done.stdout.splitlines()
+    assert left_out.startswith(b"\\ left out: node001 after line 100000 and node002 after line 100000; --outdir=DIR ")
+    assert inexact.startswith(b"\\ equal lines may be shown as changed")
+
+
 def test_a_gathered_run_keeps_every_byte_in_a_pipe(on_fleet: Sshfan) -> None:
     done = on_fleet("-b", "-w", "node001", r"printf 'a\033[2J\377\r\n\000b'")
 

@@ -40,6 +40,7 @@ LAYERS = (
 CLI_LAYERS = (
     "output",
     "difference",
+    "directory",
     "conclusion",
     "arguments",
     "display",

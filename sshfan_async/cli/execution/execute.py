@@ -87,4 +87,8 @@ def execute(run: Run, choice: DisplayChoice, rules: Rules, *, largest: bool = Fa
             if signals.received is None:
                 raise
             raise OutputClosed(signals.received) from None  # a hangup also closes the terminal
+        finally:
+            if choice.files is not None:
+                choice.files.write(run_thread.remaining())
+                choice.files.close()
     return conclusion

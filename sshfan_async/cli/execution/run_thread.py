@@ -92,6 +92,15 @@ class RunThread:
                 self._call(self._resume)
         self._result.result()
 
+    def remaining(self) -> list[Event]:
+        """Return the events that `events` has not yielded. Call this after the `with` block."""
+        events: list[Event] = []
+        while not self._queue.empty():
+            event = self._queue.get_nowait()
+            if event is not None:
+                events.append(event)
+        return events
+
     async def _supervise(self) -> None:
         watch_children()
         self._rollout = Rollout(self._rules, len(self._run.targets), self._fanout())

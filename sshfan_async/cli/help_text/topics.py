@@ -88,7 +88,10 @@ TOPICS = (
         "programs",
         "For programs",
         PROGRAMS,
-        (),
+        (
+            "A file of --outdir, --errdir or --failed-to is replaced when the host, or the run, has ended. A host to "
+            "which the command was not sent keeps its old file in DIR.",
+        ),
         (
             ("sshfan -a --json uptime | jq -r 'select(.ok == false) | .host'", "print the hosts that are not ok"),
             ("sshfan -a --failed-to again.txt uptime", "save the hosts that are not ok"),

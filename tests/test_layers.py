@@ -39,6 +39,7 @@ LAYERS = (
 )
 CLI_LAYERS = (
     "output",
+    "rules",
     "difference",
     "directory",
     "conclusion",

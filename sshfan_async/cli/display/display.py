@@ -91,5 +91,5 @@ def _view(choice: DisplayChoice, screen: Screen, styles: dict[int, LineStyle], h
 
         return GatherView(screen, styles, with_stderr=choice.with_stderr, as_diff=choice.as_diff)
     if choice.mode == "live" and hosts == 1 and not choice.prefixed and not os.isatty(STDOUT):
-        return BytesView(screen)
+        return BytesView(screen, styles)
     return LiveView(screen, styles)

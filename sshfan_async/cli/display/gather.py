@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,11 @@ from sshfan_async.cli.difference import Side, Steps, unified_diff
 from sshfan_async.cli.display.fold import folded
 from sshfan_async.cli.display.lines import escape_controls
 from sshfan_async.cli.display.views import LiveView
-from sshfan_async.cli.output import STDOUT
+from sshfan_async.cli.output import STDERR, STDOUT
+from sshfan_async.cli.rules import RULE, mark_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
     from sshfan_async.cli.conclusion import Conclusion
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["GatherView"]
 
-_RULE = b"---------------"  # as clush draws it
 _CHUNK = 1024 * 1024
 
 
@@ -70,22 +71,28 @@ class GatherView:
             self._groups[digest.digest()].hosts.append(outcome.host)
 
     def conclude(self, conclusion: Conclusion) -> None:
-        """Show each output once, the most common first."""
+        """Show each output once, the most common first. On a terminal, a rule parts them from the summary."""
         groups = sorted(self._groups.values(), key=lambda group: -len(group.hosts))
         steps, common = Steps(), ""
+        shown: Iterable[bytes]
         for number, group in enumerate(groups):
             hosts = folded(group.hosts)
             several = f" ({len(group.hosts)})" if len(group.hosts) > 1 else ""
             self._print_header(f"{hosts}{several}")
             if self._as_diff and number > 0:
-                shown = unified_diff(self._side(common, groups[0]), self._side(hosts, group), steps)
+                lines = unified_diff(self._side(common, groups[0]), self._side(hosts, group), steps)
+                shown = (line[:1] + mark_rules(line[1:], in_diff=True) for line in lines)
             else:
-                shown, common = self._group_output(group), hosts
+                shown, common = map(mark_rules, self._group_output(group)), hosts
             for data in shown:
                 self._screen.add(STDOUT, escape_controls(data) if self._style.escapes else data)
+        if groups and os.isatty(STDOUT) and os.isatty(STDERR):
+            self._print_coloured(RULE)
 
     def _print_header(self, hosts: str) -> None:
-        lines = b"\n".join((_RULE, hosts.encode(), _RULE))
+        self._print_coloured(b"\n".join((RULE, hosts.encode(), RULE)))
+
+    def _print_coloured(self, lines: bytes) -> None:
         if self._style.before:
             lines = self._style.before + lines + b"\x1b[0m"
         self._screen.add(STDOUT, lines + b"\n")

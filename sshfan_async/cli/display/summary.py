@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["FailureGroup", "failure_groups", "failure_lines", "summary"]
 
 _INDENT = 2
+_CONTINUED = 4
+"""The indent of a line that continues a reason: a reason has words of a host, and must not look like another line."""
 _MOST_REASONS = 40
 _SLOWEST = 3
 _PERCENTILES = (50, 90, 99)
@@ -149,8 +151,9 @@ def _print_failures(report: Report, console: Console) -> None:
 
     groups = failure_groups(report)
     for group in groups[:_MOST_REASONS]:
-        line = Text.assemble((group.label, STYLES[group.status]), f": {group.reason}")
-        console.print(Padding(line, (0, 0, 0, _INDENT)))
+        text = Text.assemble((group.label, STYLES[group.status]), f": {group.reason}")
+        for number, line in enumerate(text.wrap(console, console.width - _CONTINUED)):
+            console.print(Padding(line, (0, 0, 0, _INDENT if number == 0 else _CONTINUED)))
     if len(groups) > _MOST_REASONS:
         console.print(Padding(Text(_left_out(groups)), (0, 0, 0, _INDENT)))
 

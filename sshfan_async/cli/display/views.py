@@ -76,17 +76,22 @@ class LiveView:
 
 
 class BytesView:
-    """Shows the output of one host byte for byte."""
+    """Shows the standard output of one host byte for byte, and its standard error as lines."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, styles: dict[int, LineStyle]) -> None:
         self._screen = screen
+        self._live = LiveView(screen, styles)
 
     def output(self, event: HostOutput) -> None:
         """Show the output."""
-        self._screen.add(_DESCRIPTORS[event.stream], event.data)
+        if event.stream == "stdout":
+            self._screen.add(STDOUT, event.data)
+        else:
+            self._live.output(event)
 
     def finished(self, outcome: Outcome) -> None:
-        """Do nothing: all output is shown."""
+        """Show the last line of standard error, also without a newline at the end."""
+        self._live.finished(outcome)
 
     def conclude(self, conclusion: Conclusion) -> None:
         """Do nothing: all output is shown."""

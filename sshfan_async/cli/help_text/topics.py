@@ -73,8 +73,10 @@ TOPICS = (
         OUTPUT,
         (
             "The hosts' standard output goes to standard output as `host: line`, their standard error to standard "
-            "error. In a pipe or file, every byte is unchanged. On a terminal, control characters are shown as text "
-            "(\\x1b). A terminal also gets a progress display and a summary. NO_COLOR and TERM=dumb are respected.",
+            "error. In a pipe or file, every byte is unchanged, except that -b, -B and --diff show the first dash of "
+            "a line that looks like the rule around a header as \\x2d. On a terminal, control characters are shown "
+            "as text (\\x1b). A terminal also gets a progress display and a summary. NO_COLOR and TERM=dumb are "
+            "respected.",
             "On a terminal, Ctrl-C shows what is running. A second Ctrl-C within a second stops the run and shows "
             "the results so far. Without a terminal, one Ctrl-C stops the run. A signal that nohup ignores stays "
             "ignored.",

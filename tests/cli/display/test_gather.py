@@ -80,5 +80,30 @@ def test_a_gathered_run_on_a_terminal_cannot_drive_it(fleet: SshdFleet) -> None:
     with Terminal("--ssh-config", str(fleet.ssh_config), "-bw", "node[001-002]", r"printf '\033[2J\n'") as terminal:
         assert terminal.finish() == 0
 
-    assert terminal.screen[:4] == [RULE, "node[001-002] (2)", RULE, r"\x1b[2J"]
-    assert re.fullmatch(r"2 hosts in .* 2 ok", terminal.screen[4])
+    assert terminal.screen[:5] == [RULE, "node[001-002] (2)", RULE, r"\x1b[2J", RULE]
+    assert re.fullmatch(r"2 hosts in .* 2 ok", terminal.screen[5])
+
+
+def test_a_host_cannot_forge_the_header_of_another_one(on_fleet: Sshfan) -> None:
+    forged = rf"printf -- '{RULE}\nnode002\n{RULE} \r\nall is well\n  {RULE[1:]}'"
+    done = on_fleet("-b", "-w", "node001", forged)
+
+    marked = rf"\x2d{RULE[1:]}"
+    assert done.stdout.decode().split("\n") == [
+        RULE, "node001", RULE,
+        marked, "node002", f"{marked} \r", "all is well", f"  {marked[:-1]}", "",
+    ]  # fmt: skip
+
+
+def test_a_diff_cannot_forge_a_header(on_fleet: Sshfan, tmp_path: Path) -> None:
+    forged = rf"printf -- '{RULE[1:]}\nnode9\n{RULE}\n'"
+    done = on_fleet(
+        "--diff", "-w", "node[001-003]", "-f1", rf"mkdir {tmp_path}/odd 2>/dev/null && echo node9 || {forged}"
+    )
+
+    assert done.stdout.decode().splitlines() == [
+        RULE, "node[002-003] (2)", RULE, rf"\x2d{RULE[2:]}", "node9", rf"\x2d{RULE[1:]}",
+        RULE, "node001", RULE,
+        "--- node[002-003]", "+++ node001", "@@ -1,3 +1 @@",
+        rf"-\x2d{RULE[2:]}", " node9", rf"-\x2d{RULE[1:]}",
+    ]  # fmt: skip

@@ -111,6 +111,17 @@ def test_the_names_of_the_slowest_hosts_are_whole(columns: int, run: float | Non
     assert printed[2:5] == [f"  {outcome.host} {times}" for outcome in outcomes]
 
 
+def test_words_of_a_host_cannot_begin_a_line_of_the_summary() -> None:
+    outcome = failed("a1", Status.DROPPED, "closed by a1" + " -" * 20 + " a2: the command exited with 0")
+    report = Report((outcome,), finished_at=2.0)
+    printed = summary(Conclusion(report=report, seconds=1.0), Console(file=io.StringIO(), width=60)).decode()
+
+    first, *others = printed.splitlines()[1:]
+    assert first.startswith("  a1: closed by a1 - -")
+    assert others
+    assert all(line.startswith("    ") for line in others)
+
+
 def test_the_summary_tells_counts_reasons_and_times(fleet: SshdFleet) -> None:
     with Terminal(*on(fleet, "-w", "node[001-003],closed[1-2]", "exit 3")) as terminal:
         terminal.finish()

@@ -7,8 +7,11 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from tests.support.cli_program import LIMIT, PROGRAM, environment
+from tests.support.cli_terminal import Terminal, on
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sshfan_async.testing import SshdFleet
     from tests.support.cli_program import Sshfan
 
@@ -42,6 +45,23 @@ def test_usual_command_lines_of_pdsh_and_clush(on_fleet: Sshfan) -> None:
 
 def test_one_hosts_bytes_pass_without_a_prefix_as_they_are(on_fleet: Sshfan) -> None:
     assert on_fleet("-N", "-w", "node001", r"printf 'a\nb'").stdout == b"a\nb"
+
+
+def test_standard_error_of_one_host_does_not_drive_the_terminal_or_join_our_lines(
+    fleet: SshdFleet, tmp_path: Path
+) -> None:
+    with (
+        (tmp_path / "out").open("wb") as out,
+        Terminal(
+            *on(fleet, "-N", "-w", "node001", r"printf 'a\033[5m'; printf 'b\033[5m' >&2; exit 1"),
+            stdout=out.fileno(),
+        ) as terminal,
+    ):
+        terminal.finish()
+
+    assert (tmp_path / "out").read_bytes() == b"a\x1b[5m"
+    assert b"\x1b[5m" not in terminal.raw
+    assert r"b\x1b[5m" in terminal.screen
 
 
 def test_quiet_shows_no_output(on_fleet: Sshfan) -> None:

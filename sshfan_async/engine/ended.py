@@ -17,7 +17,7 @@ from sshfan_async.outcome import Outcome, Phase, Phases, Status
 from sshfan_async.process.spawn import ExitCodesLost
 from sshfan_async.process.spawn_gate import SHORTAGES
 from sshfan_async.sshlog.diagnostics import strip_diagnostics
-from sshfan_async.sshlog.verdict import Verdict
+from sshfan_async.sshlog.verdict import Verdict, exited
 
 if TYPE_CHECKING:
     from sshfan_async.outcome import Clock, Remote
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Cause",
     "Ended",
+    "channel_closed",
     "concluded",
     "connection_lost",
     "failed_here",
@@ -208,6 +209,20 @@ def connection_lost(reason: str, *, sent: bool) -> Verdict:
         return Verdict(status=Status.LOST, sent=True, phase=Phase.RUN, reason=text)
     text = f"the connection was lost before the command was sent: {reason}"
     return Verdict(status=Status.DROPPED, sent=False, phase=Phase.QUEUED, reason=text)
+
+
+def channel_closed(exit_code: int | None, signal: str | None, refusal: str, reports: Reports | None) -> Verdict:
+    """Return the verdict on a fleet's command that was sent, and that we did not stop.
+
+    `refusal`: what the host refused to do.
+    """
+    if signal is not None:
+        reason = f"the remote command was killed by signal {signal}"
+        return Verdict(status=Status.SIGNALLED, sent=True, phase=Phase.RUN, reason=reason)
+    if exit_code is None:
+        reason = refusal or "the host closed the channel and sent no exit status"
+        return Verdict(status=Status.LOST, sent=True, phase=Phase.RUN, reason=reason)
+    return with_wrapper_note(exited(exit_code, Phase.RUN), reports)
 
 
 def failed_here(verdict: Verdict, why: str) -> Verdict:

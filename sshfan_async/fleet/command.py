@@ -7,18 +7,18 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from sshfan_async.engine.ended import (
+    channel_closed,
     concluded,
     connection_lost,
     not_run,
     remote_state,
     stopped,
-    with_wrapper_note,
 )
-from sshfan_async.outcome import Phase, Phases, Status
+from sshfan_async.outcome import Phase, Phases
 from sshfan_async.process.watchdog import EXIT_SECONDS, KILL_SLACK, REPORT_SECONDS, Reports, new_secret
 from sshfan_async.settings import OnStop
-from sshfan_async.sshlog.verdict import Verdict, exited
 from sshfan_async.stdio.capture import NOTHING, Capture
+from sshfan_async.stdio.feed import Feed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from sshfan_async.engine.run import Run
     from sshfan_async.event import Stream
     from sshfan_async.fleet.host import FleetHost
+    from sshfan_async.fleet.sessions import Sessions
     from sshfan_async.mux.channel import Channel
     from sshfan_async.outcome import Clock, Outcome
+    from sshfan_async.sshlog.verdict import Verdict
     from sshfan_async.stdio.capture import Nothing, Store
     from sshfan_async.stdio.source import Source
 
@@ -37,7 +39,6 @@ __all__ = ["CommandRun", "HostCommand"]
 
 _SLACK = 2.0
 """Seconds for a signal to arrive, and for the channel to close."""
-_CHUNK = 256 * 1024
 
 
 class CommandRun(Protocol):
@@ -68,18 +69,18 @@ class HostCommand:
         "_channel",
         "_ended",
         "_exit_code",
+        "_feed",
         "_host",
         "_input_ended",
-        "_input_failure",
         "_refusal",
         "_reports",
         "_run",
         "_runs_on",
         "_sent_at",
+        "_sessions",
         "_signal",
         "_started_at",
         "_stderr",
-        "_stdin_at",
         "_stdout",
         "_stopped_at",
         "_timer",
@@ -91,6 +92,7 @@ class HostCommand:
         self._host = host
         self._attempts = 0
         self._channel: Channel | None = None
+        self._sessions: Sessions
         self._sent_at: float | None = None
         self._started_at: float | None = None
         self._stopped_at = 0.0
@@ -103,10 +105,9 @@ class HostCommand:
         """Whether the host refused to signal the command."""
         self._unreported: asyncio.TimerHandle | None = None
         self._reports: Reports | None = None
-        self._stdin_at = 0
+        self._feed: Feed | None = None
         self._input_ended = False
-        """Whether the source ended, or failed, before its size was reached."""
-        self._input_failure: OSError | None = None
+        """Whether there is no watchdog that reads a kill request after the input."""
         self._stdout: Capture | Nothing = NOTHING
         self._stderr: Capture | Nothing = NOTHING
         self._ended = False
@@ -118,10 +119,10 @@ class HostCommand:
 
     # start and stop
 
-    def begin(self, channel: Channel) -> None:
+    def begin(self, channel: Channel, sessions: Sessions) -> None:
         """Send the command over `channel`, when that is open."""
         self._attempts += 1
-        self._channel = channel
+        self._channel, self._sessions = channel, sessions
         if channel.is_open:
             self._send()
 
@@ -136,9 +137,8 @@ class HostCommand:
             return
         self._cause, self._stopped_at = cause, time.monotonic()
         if self._sent_at is None:
-            if self._channel is None:
-                self._host.sessions.withdraw(self)
-            self._conclude(self._stopped())
+            self._host.queue.withdraw(self)
+            self._abandon(self._stopped())
         elif self._run.run.on_stop is OnStop.LEAVE or not self._request_kill():
             self._give_up()
 
@@ -162,7 +162,7 @@ class HostCommand:
 
     def _write_request(self, reports: Reports) -> bool:
         assert self._channel is not None
-        if not reports.watched or self._has_more_input():
+        if not reports.watched or (self._feed is not None and self._feed.has_more):
             return False
         request = reports.kill_request()
         if self._channel.write(request) < len(request):
@@ -178,7 +178,13 @@ class HostCommand:
     def _give_up(self) -> None:
         assert self._channel is not None
         self._channel.close()
-        self._conclude(self._stopped())
+        self._abandon(self._stopped())
+
+    def _abandon(self, verdict: Verdict) -> None:
+        """Conclude, although the host may not have opened or closed the session."""
+        self._conclude(verdict)
+        if self._channel is not None:
+            self._sessions.abandoned(self, self._run.run.clocks.kill_after)
 
     def _call_later(self, seconds: float, function: Callable[[], None]) -> None:
         if self._timer is not None:
@@ -189,7 +195,7 @@ class HostCommand:
 
     def opened(self) -> None:
         """Send the command: the session is open."""
-        self._host.sessions.opened(self)
+        self._sessions.opened(self)
         self._send()
 
     def _send(self) -> None:
@@ -204,6 +210,8 @@ class HostCommand:
             self._reports = Reports(new_secret(), ends_with_input=run.on_stop is OnStop.ALWAYS)
         self._sent_at, self._started_at = time.monotonic(), time.time()
         channel.execute(self._run.text(None if self._reports is None else self._reports.secret))
+        if self._run.source is not None:
+            self._feed = Feed(self._run.source)
         self.writable()
         if run.clocks.timeout is not None:
             self._timer = asyncio.get_running_loop().call_later(run.clocks.timeout, self.stop, "timeout")
@@ -211,12 +219,12 @@ class HostCommand:
     def refused(self, reason: str) -> None:
         """Report to the sessions that the host refused this one."""
         self._channel = None
-        self._host.sessions.refused(self, reason)
+        self._sessions.refused(self, reason)
 
     def answered(self, request: str, *, accepted: bool) -> None:
         """React to the host's reply to the command or to a signal."""
         assert self._channel is not None
-        self._host.sessions.answered()
+        self._sessions.answered()
         if self._ended:
             return
         if accepted:
@@ -226,8 +234,9 @@ class HostCommand:
         if request == "exec":
             self._refusal = "the host refused the command"
             self._channel.close()
+            self._abandon(self._verdict())
         elif request == "signal" and self._exit_code is None and self._signal is None:
-            self._refusal = "the host refused to signal it"
+            self._refusal = "the host refused to signal it, and it was left running"
             self._runs_on = True
             self._host.takes_signals = False
             self._give_up()
@@ -278,30 +287,14 @@ class HostCommand:
 
     def writable(self) -> None:
         """Send more of the standard input. A watchdog gets no EOF after it: it reads the kill request there."""
-        channel, source = self._channel, self._run.source
+        channel, feed = self._channel, self._feed
         assert channel is not None
-        if source is not None and not self._ended and not self._input_ended:
-            while self._stdin_at < source.size:
-                data = self._next_input(source)
-                if not data:
-                    self._input_ended = True
-                    break
-                count = channel.write(data)
-                if count == 0:
-                    return
-                self._stdin_at += count
+        if feed is not None and not self._ended and not self._input_ended:
+            if not feed.send(channel.write):
+                return
+            self._input_ended = feed.is_cut
         if self._reports is None or self._reports.watched is False or self._input_ended:
             channel.write_eof()
-
-    def _has_more_input(self) -> bool:
-        return self._run.source is not None and self._stdin_at < self._run.source.size
-
-    def _next_input(self, source: Source) -> bytes | memoryview:
-        try:
-            return source.read_at(self._stdin_at, _CHUNK)
-        except OSError as error:
-            self._input_failure = error.with_traceback(None)
-            return b""
 
     def exited(self, code: int) -> None:
         """Note the exit code of the command."""
@@ -314,34 +307,29 @@ class HostCommand:
     def closed(self) -> None:
         """Conclude: the channel is closed, and no more output can come."""
         if not self._ended:
-            self._conclude(self._verdict() if self._cause is None else self._stopped())
+            self._conclude(self._verdict())
         self._channel = None  # the channel refers to us: break the cycle
-        self._host.sessions.channel_gone()
+        self._sessions.channel_gone(self)
 
     def lost(self, reason: str) -> None:
         """Conclude: the connection is gone. If the command was not sent, queue it for the next connection."""
         self._channel = None
-        self._host.sessions.channel_gone()
+        self._sessions.channel_gone(self)
         if self._ended:
             return
         if self._sent_at is not None:
             self._conclude(connection_lost(reason, sent=True) if self._cause is None else self._stopped())
         elif self._attempts <= self._run.run.limits.retries:
-            self._host.sessions.resubmit(self)
+            self._host.queue.resubmit(self)
         else:
             self._conclude(connection_lost(reason, sent=False))
 
     # the end
 
     def _verdict(self) -> Verdict:
-        """Return the verdict on a command that we did not stop."""
-        if self._signal is not None:
-            reason = f"the remote command was killed by signal {self._signal}"
-            return Verdict(status=Status.SIGNALLED, sent=True, phase=Phase.RUN, reason=reason)
-        if self._exit_code is None:
-            reason = self._refusal or "the host closed the channel and sent no exit status"
-            return Verdict(status=Status.LOST, sent=True, phase=Phase.RUN, reason=reason)
-        return with_wrapper_note(exited(self._exit_code, Phase.RUN), self._reports)
+        if self._cause is not None:
+            return self._stopped()
+        return channel_closed(self._exit_code, self._signal, self._refusal, self._reports)
 
     def _stopped(self) -> Verdict:
         """Return the verdict on a command that we stopped."""
@@ -355,8 +343,15 @@ class HostCommand:
             after=self._stopped_at - (self._run.began if sent_at is None else sent_at),
             phase=Phase.QUEUED if sent_at is None else Phase.RUN,
             sent=sent_at is not None,
-            note=f"{self._refusal}, and it was left running" if self._runs_on else self._refusal,
+            note=self._waited_for() if sent_at is None else self._refusal,
         )
+
+    def _waited_for(self) -> str:
+        if self._channel is not None:
+            return "the host did not open a session for it"
+        if self._host.queue.sessions is not None:
+            return "no session became free for it"
+        return "the host was not connected"
 
     def _phases(self) -> Phases:
         now, sent_at = time.monotonic(), self._sent_at
@@ -390,7 +385,7 @@ class HostCommand:
             ),
             stdout=self._stdout,
             stderr=self._stderr,
-            input_failure=self._input_failure,
+            input_failure=None if self._feed is None else self._feed.failure,
             signal=self._signal,
         )
         self._stdout = self._stderr = NOTHING

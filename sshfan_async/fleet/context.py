@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
     from sshfan_async.engine.pacing import Pacer
     from sshfan_async.engine.run_log import RunLog
-    from sshfan_async.fleet.sessions import Spares
     from sshfan_async.fleet.settings import FleetSettings
     from sshfan_async.fleet.socket_guard import SocketGuard
+    from sshfan_async.mux.spare import Spares
     from sshfan_async.process.client import Client
     from sshfan_async.process.log_pipe import LogPipes
     from sshfan_async.process.readers import Readers

@@ -68,7 +68,8 @@ class FleetPart(Part):
 
         Args:
             command: text, which the remote shell gets unchanged, or a sequence of arguments, which are quoted for it.
-            timeout: seconds for the command on one host, from when it is sent until it ends; None for no limit.
+            timeout: seconds for the command on one host, from when it is sent until it ends; None for no limit. The
+                fleet's `connect_timeout` limits the wait before that.
             deadline: seconds for the whole run; None for no limit.
             kill_after: seconds between TERM and KILL, when a command is ended.
             stdin: the standard input of the command on each host: bytes, text (sent as UTF-8), or a binary file, read
@@ -160,11 +161,13 @@ class Fleet(FleetPart):
             ForwardAgent, RemoteCommand) have no effect. ServerAliveInterval is 15 and ServerAliveCountMax is 3,
             unless `Ssh(options=...)` sets them.
         fanout: the maximum number of hosts that are being connected to at once; None for all.
-        connect_timeout: seconds for one attempt to connect; None for no limit.
+        connect_timeout: seconds for one attempt to connect, and for the host to open the session of a command. A
+            queued command also waits at most that long while no other command of its host gets a session. None for no
+            limit.
         idle_timeout: seconds without a command after which a connection is closed; None for never. The next command
             connects again.
         max_age: seconds after which a connection gets no further command, and is closed when its last one has ended;
-            None for never. The next command connects again.
+            None for never. The next command connects again, at once.
         sessions: the maximum number of commands at once on one host; further commands are queued. sshd itself allows
             10 by default (sshd_config(5): MaxSessions).
         retries: the maximum number of further attempts to connect to a host, after a failure that can be temporary.

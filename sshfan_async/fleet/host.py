@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sshfan_async.engine.ended import Ended
 from sshfan_async.engine.pacing import back_off
 from sshfan_async.fleet.master import Master
-from sshfan_async.fleet.sessions import Sessions
+from sshfan_async.fleet.sessions import Queue, Sessions
 from sshfan_async.outcome import Phase, Phases, Status
 from sshfan_async.process.descriptors import BUDGET
 from sshfan_async.sshlog.verdict import Verdict
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sshfan_async.engine.pacing import Passage
     from sshfan_async.event import Stream
     from sshfan_async.fleet.context import FleetContext
-    from sshfan_async.mux.connection import Connection
     from sshfan_async.outcome import Outcome
     from sshfan_async.sshlog.log import SshLog
     from sshfan_async.targets import Target
@@ -39,41 +38,58 @@ _LONGEST_COOL_DOWN = 30.0
 _CLOSED = "the fleet was closed"
 
 
+@dataclass(slots=True, eq=False)
+class Held:
+    """A connection to the host, from its login to the end of its master."""
+
+    master: Master
+    sessions: Sessions
+    retire_reason: str = ""
+    """Why the connection gets no further command; empty if it does."""
+    age_timer: asyncio.TimerHandle | None = None
+
+
 class FleetHost:
     """Connects on `connect()` or on first use, and reconnects after a loss.
 
-    A command waits for one series of attempts at most. A command that was sent is never sent again.
+    A command waits for one series of attempts at most. A command that was sent is never sent again. A connection that
+    is replaced gets no further command; it lives until those that run on it have ended, beside the next connection.
     """
 
-    follows = True
-
     def __init__(self, context: FleetContext, target: Target, name: str) -> None:
+        settings = context.settings
         self.target = target
         self.name = name
         self.takes_signals = False
         """Whether the host is known to signal a command on request."""
-        self.sessions = Sessions(self, context.spares, context.settings.sessions)
+        self.queue = Queue(self, context.spares, settings.sessions, settings.clocks.connect_timeout)
         self._context = context
         self._enqueued_at = 0.0
         self._ended = _not_connected("not connected yet")
         self._attempts = 0
-        self._connection: Connection | None = None
-        self._master: Master | None = None
         self._task: asyncio.Task[None] | None = None
-        self._passage: Passage | None = None
+        """The task that connects, or that holds the connection which gets the commands."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._held: Held | None = None
+        """The connection that gets the commands."""
+        self._open: set[Held] = set()
+        self._latest: Held | None = None
+        """The connection whose end changes the state of the host: none while the next one is being made."""
         self._cool_down = _COOL_DOWN
         self._cool_until = 0.0
-        self._retire_reason = ""
-        """Why the connection is to be closed; empty if it is not."""
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._age_timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     def outcome(self) -> Outcome:
         """Return the state of the connection in the form of an outcome: `ok` if it is open."""
         return self._ended.outcome(self.target, self.name, self._attempts)
 
-    # what the sessions need
+    # what the queue and the sessions need
+
+    @property
+    def is_connecting(self) -> bool:
+        """Whether a connection is being made."""
+        return self._task is not None and self._held is None
 
     def busy(self) -> None:
         """Stop the idle timer."""
@@ -82,63 +98,78 @@ class FleetHost:
             self._idle_timer = None
 
     def connect_for_waiting(self) -> None:
-        """Connect, or fail the queued commands if the host cools down or is closed."""
+        """Connect, or fail the queued commands if the host cools down or is closed.
+
+        If the limit on connections is reached, the end of one that is being replaced connects.
+        """
         if self._task is None and (self._closed or time.monotonic() < self._cool_until):
-            self._fail_waiting()
-        elif self._task is None:
+            self.queue.fail_waiting(self._ended.verdict, self._ended.clock)
+        elif self._task is None and (not self._tasks or self._context.connections < self._context.most):
             self.connect()
 
     def free(self) -> None:
-        """Retire the connection if it is to be replaced; otherwise start the idle timer."""
-        idle_timeout = self._context.settings.idle_timeout
-        if self._retire_reason:
-            self._retire(self._retire_reason)
-        elif idle_timeout is not None:
+        """Start the idle timer."""
+        idle_timeout, held = self._context.settings.idle_timeout, self._held
+        if idle_timeout is not None and held is not None:
             why = f"closed after {idle_timeout:g} s without a command"
-            self._idle_timer = asyncio.get_running_loop().call_later(idle_timeout, self._retire, why)
+            self._idle_timer = asyncio.get_running_loop().call_later(idle_timeout, self.replace, held.sessions, why)
 
-    def replace_when_free(self, why: str) -> None:
-        """Give the connection no further command, and retire it when the last one has ended."""
-        self._retire_reason = why
-        self.sessions.drain()
-        if self.sessions.are_free:
-            self._retire(why)
+    def replace(self, sessions: Sessions, why: str) -> None:
+        """Give that connection no further command, and close it when the last one has ended."""
+        held = self._held
+        if held is not None and held.sessions is sessions:
+            held.retire_reason = why
+            self._held = self._task = None
+            self.busy()
+            self.queue.detach(sessions)
+            if sessions.are_free:
+                held.master.retire()
 
-    def _fail_waiting(self) -> None:
-        self.sessions.fail_waiting(self._ended.verdict, self._ended.clock)
+    def unused(self, sessions: Sessions) -> None:
+        """Close that connection, which is being replaced."""
+        for held in self._open:
+            if held.sessions is sessions:
+                held.master.retire()
 
     # the connection
 
     def connect(self) -> asyncio.Future[None]:
         """Begin to connect; return a future that is done when that has succeeded or failed."""
         loop = asyncio.get_running_loop()
-        self._enqueued_at = time.monotonic()
+        self._enqueued_at, self._latest = time.monotonic(), None
         concluded = loop.create_future()
-        self._task = loop.create_task(self._run_connection(concluded), name=f"sshfan connection to {self.target}")
-        self._task.add_done_callback(lambda task: self._task_ended(task, concluded))
+        task = loop.create_task(self._run_connection(concluded), name=f"sshfan connection to {self.target}")
+        self._task = task
+        self._tasks.add(task)
+        task.add_done_callback(lambda task: self._task_ended(task, concluded))
         return concluded
 
     def stop_connecting(self) -> None:
         """Cancel an attempt under way, and begin no further one."""
         self._closed = True
-        if self._task is not None and self._connection is None:
+        if self._task is not None and self._held is None:
             self._task.cancel()
 
     async def close(self) -> None:
-        """End the connection, or the attempt to connect; return when ssh is reaped."""
+        """End the connections, or the attempt to connect; return when each ssh is reaped."""
         self.stop_connecting()
-        self._retire(_CLOSED)
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        for held in self._open:
+            held.retire_reason = _CLOSED
+            held.master.retire()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self.queue.close()
 
     def _task_ended(self, task: asyncio.Task[None], concluded: asyncio.Future[None]) -> None:
-        self._task = None
+        self._tasks.discard(task)
+        if task is self._task:
+            self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
             self._give_up(_failed(Status.LOCAL, f"internal error: {type(error).__name__}: {error}"))
         if not concluded.done():
             concluded.set_result(None)
-        if self.sessions.are_waiting:
-            self.connect_for_waiting()
+        if self.queue.are_waiting:
+            self.queue.pump()
 
     async def _run_connection(self, concluded: asyncio.Future[None]) -> None:
         context = self._context
@@ -155,62 +186,69 @@ class FleetHost:
                 BUDGET.release(DESCRIPTORS)
         except asyncio.CancelledError:
             self._ended = _not_connected(_CLOSED)
-            self._fail_waiting()
+            self.queue.fail_waiting(self._ended.verdict, self._ended.clock)
             raise
         finally:
             context.connections -= 1
 
     async def _connect_and_hold(self, concluded: asyncio.Future[None]) -> None:
-        """Connect, give the connection to the sessions, and wait until it is lost."""
+        """Connect, give the connection to the queue, and wait until it is lost."""
         master = await self._connect()
         if master is None:
             return
         max_age = self._context.settings.max_age
-        self._master, self._connection = master, master.connection
+        held = self._held = self._latest = Held(master, Sessions(self.queue, master.connection))
+        self._open.add(held)
         self.takes_signals = master.ssh_log.takes_signals()
-        self._cool_down, self._retire_reason = _COOL_DOWN, ""
+        self._cool_down = _COOL_DOWN
         if max_age is not None:
             why = f"closed after {max_age:g} s (max_age)"
-            self._age_timer = asyncio.get_running_loop().call_later(max_age, self.replace_when_free, why)
+            held.age_timer = asyncio.get_running_loop().call_later(max_age, self.replace, held.sessions, why)
         concluded.set_result(None)
-        self.sessions.attach(master.connection)
+        self.queue.attach(held.sessions)
         reason = _CLOSED
         try:
             reason = await master.lost()
         finally:
-            self._disconnected(master.connection, reason)
+            self._disconnected(held, reason)
 
-    def _disconnected(self, connection: Connection, reason: str) -> None:
-        self._connection = self._master = None
-        self.busy()
-        if self._age_timer is not None:
-            self._age_timer.cancel()
-            self._age_timer = None
-        self.sessions.detach()
-        if self._retire_reason:
+    def _disconnected(self, held: Held, reason: str) -> None:
+        self._open.discard(held)
+        if held is self._held:
+            self._held = None
+            self.busy()
+        if held.age_timer is not None:
+            held.age_timer.cancel()
+        self.queue.detach(held.sessions)
+        held.sessions.close()
+        if held is self._latest:
+            self._note_end(held, reason)
+        held.master.connection.abandon(reason)
+
+    def _note_end(self, held: Held, reason: str) -> None:
+        if held.retire_reason:
             again = "" if self._closed else ": the next command connects again"
-            self._ended = _not_connected(f"{self._retire_reason}{again}")
+            self._ended = _not_connected(f"{held.retire_reason}{again}")
         else:
             verdict = Verdict(status=Status.DROPPED, sent=False, phase=Phase.RUN, reason=f"connection lost: {reason}")
             self._ended = replace(self._ended, verdict=verdict)
             self._context.run_log.host_finished(self.outcome())
-        connection.abandon(reason)
 
     async def _connect(self) -> Master | None:
         context, retries, peer = self._context, self._context.settings.retries, None
         self._attempts = 0
         while True:
             async with context.slots:
-                self._passage = await context.pacer.enter(peer)
+                passage = await context.pacer.enter(peer)
                 self._attempts += 1
                 context.run_log.host_started(self.target, self._attempts)
-                master, dropped = Master(context, self.target, self), False
+                master, dropped = Master(context, self.target, Login(passage)), False
                 try:
                     self._ended = await master.connect(self._enqueued_at)
                     peer, verdict = self._ended.peer, self._ended.verdict
                     dropped = verdict.by_peer and peer is not None
                 finally:
-                    self._passage.end(dropped=dropped)
+                    passage.end(dropped=dropped)
             if verdict.status is Status.OK:
                 context.run_log.host_finished(self.outcome())
                 return master
@@ -221,9 +259,24 @@ class FleetHost:
             context.run_log.host_retried(self.target, self._attempts, verdict.reason, seconds)
             await asyncio.sleep(seconds)
 
+    def _give_up(self, ended: Ended) -> None:
+        self._ended = ended
+        self._cool_until = time.monotonic() + self._cool_down
+        self._cool_down = min(2 * self._cool_down, _LONGEST_COOL_DOWN)
+        self._context.run_log.host_finished(self.outcome())
+        self.queue.fail_waiting(self._ended.verdict, self._ended.clock)
+
+
+class Login:
+    """Passes the progress of one attempt to connect on to the pacer."""
+
+    follows = True
+
+    def __init__(self, passage: Passage) -> None:
+        self._passage = passage
+
     def progressed(self, ssh_log: SshLog) -> None:
-        """React to new lines in the master's log: pass the peer and the login on to the pacer."""
-        assert self._passage is not None
+        """React to new lines in the master's log: note the peer and the login."""
         if ssh_log.peer is not None:
             self._passage.identify(ssh_log.peer)
         if ssh_log.authenticated:
@@ -231,19 +284,6 @@ class FleetHost:
 
     def wrote(self, stream: Stream, data: bytes) -> None:
         """Ignore output: a master runs no command."""
-
-    def _give_up(self, ended: Ended) -> None:
-        self._ended = ended
-        self._cool_until = time.monotonic() + self._cool_down
-        self._cool_down = min(2 * self._cool_down, _LONGEST_COOL_DOWN)
-        self._context.run_log.host_finished(self.outcome())
-        self._fail_waiting()
-
-    def _retire(self, why: str) -> None:
-        self._retire_reason = why
-        self.sessions.drain()
-        if self._master is not None:
-            self._master.retire()
 
 
 def _not_connected(reason: str) -> Ended:

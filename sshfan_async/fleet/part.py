@@ -64,8 +64,10 @@ class Part:
         from sshfan_async.fleet.run import FleetRun
 
         check_names(function, options, CommandOptions)
-        run = checked_run((), command, ssh=self._home.settings.ssh, **options)
-        return FleetRun(replace(run, targets=self._members), emit)
+        settings = self._home.settings
+        run = checked_run((), command, ssh=settings.ssh, **options)
+        clocks = replace(run.clocks, connect_timeout=settings.clocks.connect_timeout)
+        return FleetRun(replace(run, targets=self._members, clocks=clocks), emit)
 
 
 class RunOutcomes:

@@ -13,8 +13,8 @@ from sshfan_async.engine.run_log import RunLog
 from sshfan_async.errors import FleetUnavailable
 from sshfan_async.fleet.context import FleetContext
 from sshfan_async.fleet.host import DESCRIPTORS, FleetHost
-from sshfan_async.fleet.sessions import Spares
 from sshfan_async.fleet.socket_guard import SocketGuard
+from sshfan_async.mux.spare import Spares
 from sshfan_async.process.argv import common_argv, ssh_environment
 from sshfan_async.process.client import find_program, identify
 from sshfan_async.process.descriptors import BUDGET, enlarge_table

@@ -79,7 +79,7 @@ class FleetRun:
             if self._stopped is not None:
                 command.stop(self._stopped)
             elif command in self._commands:
-                host.sessions.submit(command)
+                host.queue.submit(command)
             if number % _PER_TURN == 0:
                 await asyncio.sleep(0)
 

@@ -1,8 +1,9 @@
-"""Give the commands of one fleet host their sessions: a queue, the open sessions, and a spare one opened ahead.
+"""Give the commands of one fleet host their sessions: a queue, and the sessions of each connection.
 
-    submit(command) -> queue -> a session (the spare, or a new one) -> command.begin(channel) -> channel_gone()
+    Queue.submit(command) -> a session (the spare, or a new one) -> command.begin(channel, sessions) -> channel_gone()
 
 sshd allows a limited number of sessions on one connection (sshd_config(5): MaxSessions) and refuses further ones.
+Nothing here waits for the host without a limit: a connection on which it does not answer is replaced.
 """
 
 from __future__ import annotations
@@ -14,28 +15,27 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from sshfan_async.engine.ended import refused_session
+from sshfan_async.mux.channel import Receiver
+from sshfan_async.mux.spare import Spare
 
 if TYPE_CHECKING:
-    from sshfan_async.event import Stream
+    from collections.abc import Callable
+
     from sshfan_async.mux.channel import Channel
     from sshfan_async.mux.connection import Connection
+    from sshfan_async.mux.spare import Spares
     from sshfan_async.outcome import Clock
     from sshfan_async.sshlog.verdict import Verdict
 
-__all__ = ["Sessions", "Spares"]
-
-_SPARE_LIFETIME = 2.0
-"""Seconds for which a spare session may be used, after it was opened.
-
-Later, the connection may be dead with no sign of it, and a command that was sent is never sent again. So a later
-command opens a session of its own, and is sent when the host answers. An idle host must not hold a session open.
-"""
+__all__ = ["Queue", "Sessions"]
 
 _MOST_REFUSALS = 1000
 """After so many, the connection is replaced: the master keeps each refused channel, up to 10,000 (channels.c)."""
+_ANSWER_SECONDS = 10.0
+"""Seconds after which a closed session counts as free although the host has answered nothing since."""
 
 
-class Waiter(Protocol):
+class Waiter(Receiver, Protocol):
     """A command that waits for a session, and then receives the events of its channel."""
 
     @property
@@ -43,7 +43,7 @@ class Waiter(Protocol):
         """Whether it has its outcome, and so must not be sent."""
         ...
 
-    def begin(self, channel: Channel) -> None:
+    def begin(self, channel: Channel, sessions: Sessions) -> None:
         """Send the command over `channel`, when that is open."""
         ...
 
@@ -51,27 +51,18 @@ class Waiter(Protocol):
         """Conclude with `verdict`: the command was not sent."""
         ...
 
-    def opened(self) -> None: ...
-
-    def refused(self, reason: str) -> None: ...
-
-    def answered(self, request: str, *, accepted: bool) -> None: ...
-
-    def output(self, stream: Stream, data: bytes) -> None: ...
-
-    def writable(self) -> None: ...
-
-    def exited(self, code: int) -> None: ...
-
-    def signalled(self, name: str) -> None: ...
-
-    def closed(self) -> None: ...
-
-    def lost(self, reason: str) -> None: ...
+    def stop(self, cause: Clock) -> None:
+        """End it early: the clock `cause` has fired."""
+        ...
 
 
-class SessionsOwner(Protocol):
-    """The host that owns the sessions."""
+class QueueOwner(Protocol):
+    """The host that owns the queue."""
+
+    @property
+    def is_connecting(self) -> bool:
+        """Whether a connection is being made, which has its own clock."""
+        ...
 
     def busy(self) -> None:
         """The connection is in use."""
@@ -85,82 +76,147 @@ class SessionsOwner(Protocol):
         """No command uses the connection."""
         ...
 
-    def replace_when_free(self, why: str) -> None:
-        """The connection must get no further command."""
+    def replace(self, sessions: Sessions, why: str) -> None:
+        """The connection of `sessions` must get no further command."""
+        ...
+
+    def unused(self, sessions: Sessions) -> None:
+        """No command waits for the connection of `sessions`, which gets no further one."""
         ...
 
 
-class Sessions:
-    """The queue and the sessions of one host. `attach` gives it each new connection."""
+class Queue:
+    """The commands of one host that have no session yet. `attach` gives it each new connection."""
 
-    def __init__(self, owner: SessionsOwner, spares: Spares, most: int) -> None:
-        """`most`: the maximum number of sessions at once."""
-        self._owner = owner
-        self._spares = spares
-        self._most = most
-        self._room = most
-        self._connection: Connection | None = None
+    def __init__(self, owner: QueueOwner, spares: Spares, most: int, connect_timeout: float | None) -> None:
+        """`most`: the maximum number of sessions at once.
+
+        `connect_timeout`: seconds for which a command waits while no session becomes free, and seconds for which it
+        waits until its session is open; None for no limit.
+        """
+        self.sessions: Sessions | None = None
+        """Those of the connection that gets the commands."""
+        self.seconds = math.inf if connect_timeout is None else connect_timeout
+        self.owner = owner
+        self.spares = spares
+        self.most = most
         self._waiting: deque[Waiter] = deque()
-        self._active = 0
-        self._closing: deque[int] = deque()
-        """For each close that the host may not have read yet, the number of the last request before it."""
-        self._opening: dict[Waiter, int] = {}
-        """Each command whose session is being opened, with the number of other sessions that the host may count."""
-        self._spare: Spare | None = None
-        self._refusals = 0
-        self._draining = False
+        self._since: dict[Waiter, float] = {}
+        """When each queued command began to wait, in seconds of the loop's clock."""
+        self._moved_at = -math.inf
+        """When a command left the queue last, or the host was connected."""
+        self._alarm = Alarm(self._check)
 
     @property
     def are_waiting(self) -> bool:
         """Whether commands are queued."""
         return bool(self._waiting)
 
-    @property
-    def are_free(self) -> bool:
-        """Whether no command has a session."""
-        return self._active == 0
-
     # the connection
 
-    def attach(self, connection: Connection) -> None:
-        """Open sessions on `connection` from now on."""
-        self._connection = connection
-        self._room, self._refusals, self._draining = self._most, 0, False
+    def attach(self, sessions: Sessions) -> None:
+        """Give the commands to `sessions` from now on."""
+        self.sessions, self._moved_at = sessions, _now()
         self.pump()
-        if self._active == 0:
-            self._open_spare(connection)
+        sessions.open_spare()
 
-    def drain(self) -> None:
-        """Open no further session on this connection."""
-        self._draining = True
+    def detach(self, sessions: Sessions) -> None:
+        """Open no further session on the connection of `sessions`."""
+        if sessions is self.sessions:
+            self.sessions = None
 
-    def detach(self) -> None:
-        """Forget the connection: it is gone."""
-        self._connection = self._spare = None
-        self._closing.clear()
-        self._opening.clear()
+    def close(self) -> None:
+        """Stop the timer."""
+        self._alarm.stop()
 
     # commands
 
     def submit(self, command: Waiter) -> None:
         """Run `command` as soon as there is a session for it."""
         self._waiting.append(command)
+        self._since[command] = _now()
         self.pump()
 
     def withdraw(self, command: Waiter) -> None:
         """Remove `command` from the queue, if it is there."""
         with contextlib.suppress(ValueError):
             self._waiting.remove(command)
+            del self._since[command]
 
     def resubmit(self, command: Waiter) -> None:
-        """Put `command` first in the queue: its connection was lost before it was sent."""
+        """Put `command` first in the queue: it has lost its session before it was sent."""
         self._waiting.appendleft(command)
+        self._since[command] = _now()
 
     def fail_waiting(self, verdict: Verdict, clock: Clock | None) -> None:
         """Fail all queued commands."""
         waiting, self._waiting = self._waiting, deque()
+        self._since.clear()
         for command in waiting:
             command.fail(verdict, clock)
+
+    def pump(self) -> None:
+        """Begin the queued commands, as far as the host has sessions for them."""
+        self.owner.busy()
+        sessions = self.sessions
+        if sessions is None or sessions.connection.is_lost:
+            if self._waiting:
+                self.owner.connect_for_waiting()
+        else:
+            while self._waiting and sessions.have_room():
+                command = self._waiting.popleft()
+                del self._since[command]
+                self._moved_at = _now()
+                sessions.begin(command, spare_next=not self._waiting)
+            if sessions.are_free and not self._waiting:
+                self.owner.free()
+        if self._waiting and not self._alarm.is_set and self.seconds < math.inf:
+            self._alarm.set(self._next_expiry())
+
+    def _next_expiry(self) -> float:
+        return max(self._moved_at, min(self._since.values())) + self.seconds
+
+    def _check(self) -> None:
+        """Time out the commands that have waited too long while no other command got a session."""
+        if self.owner.is_connecting:
+            self._moved_at = _now()
+        if self._moved_at + self.seconds <= (now := _now()):
+            for command in [each for each, since in self._since.items() if since + self.seconds <= now]:
+                command.stop("connect_timeout")
+        if self._waiting:
+            self._alarm.set(self._next_expiry())
+
+
+class Sessions:
+    """The sessions of one connection. The commands on it report the events of their channels here."""
+
+    def __init__(self, queue: Queue, connection: Connection) -> None:
+        self.connection = connection
+        self._queue = queue
+        self._room = queue.most
+        self._active = 0
+        self._closing: deque[tuple[int, float]] = deque()
+        """For each close that the host may not have read yet: the number of the last request before it, and when it
+        is taken as read."""
+        self._opening: dict[Waiter, tuple[int, float]] = {}
+        """For each command whose session is being opened: the number of other sessions that the host may count, and
+        when the command times out."""
+        self._abandoned: dict[Waiter, float] = {}
+        """For each command that has ended while the host has not opened or closed its session: when the session is
+        taken as stuck."""
+        self._spare: Spare | None = None
+        self._refusals = 0
+        self._alarm = Alarm(self._check)
+
+    @property
+    def are_free(self) -> bool:
+        """Whether no command that has a session waits for its end."""
+        return self._active == len(self._abandoned)
+
+    def close(self) -> None:
+        """Stop the timer: the connection is gone."""
+        self._spare = None
+        self._alarm.stop()
 
     # events of the channels, from the commands and the spare
 
@@ -171,27 +227,31 @@ class Sessions:
 
     def answered(self) -> None:
         """The host has answered something, and so has read everything that was sent before it."""
-        if self._waiting:
-            self.pump()
+        if self._queue.are_waiting:
+            self._queue.pump()
 
-    def channel_gone(self) -> None:
-        """A command's channel is closed. Its session is free when the host has read that."""
-        self._active -= 1
-        if self._connection is not None:
-            self._closing.append(self._connection.requests_sent)
-            self._forget_closed(self._connection)
-        self.pump()
+    def abandoned(self, command: Waiter, seconds: float) -> None:
+        """`command` has ended. The host has `seconds` to answer the opening or the close of its session."""
+        self._abandoned[command] = _now() + seconds
+        self._settle()
+
+    def channel_gone(self, command: Waiter) -> None:
+        """The channel of `command` is closed. Its session is free when the host has read that."""
+        self._leave(command)
+        self._add_closing()
+        self._forget_closed()
+        self._settle()
 
     def refused(self, command: Waiter, reason: str) -> None:
         """The host refused a session for `command`: it has as many as it allows."""
-        self._active -= 1
-        others = self._opening.pop(command)
+        others, _ = self._opening[command]
+        self._leave(command)
         self._note_refusal(others)
         if others > 0 and not command.has_ended:
-            self._waiting.appendleft(command)
+            self._queue.resubmit(command)
         else:
             command.fail(refused_session(reason))
-        self.pump()
+        self._settle()
 
     def spare_refused(self, spare: Spare) -> None:
         """The host refused the spare session."""
@@ -203,59 +263,60 @@ class Sessions:
         """`spare` is closed, by us or by the host. Ignore it if a command has the spare."""
         if spare is self._spare:
             self._spare = None
-            assert self._connection is not None
-            self._closing.append(self._connection.requests_sent)
+            self._add_closing()
+
+    def _leave(self, command: Waiter) -> None:
+        self._active -= 1
+        self._opening.pop(command, None)
+        self._abandoned.pop(command, None)
+
+    def _settle(self) -> None:
+        if self.are_free and self._queue.sessions is not self:
+            self._queue.owner.unused(self)
+        self._queue.pump()
 
     def _note_refusal(self, others: int) -> None:
         if others > 0:
             self._room = min(self._room, others)
         self._refusals += 1
         if self._refusals >= _MOST_REFUSALS:
-            self._owner.replace_when_free("replaced after many refused sessions")
+            self._queue.owner.replace(self, "replaced after many refused sessions")
 
     # opening sessions
 
-    def pump(self) -> None:
-        """Begin the queued commands, as far as the host has sessions for them."""
-        self._owner.busy()
-        connection = self._connection
-        if connection is None or connection.is_lost or self._draining:
-            if self._waiting:
-                self._owner.connect_for_waiting()
-        else:
-            while self._waiting and self._begin_next(connection):
-                pass
-        if self._active == 0 and self._connection is not None and (self._draining or not self._waiting):
-            self._owner.free()
-
-    def _begin_next(self, connection: Connection) -> bool:
-        """Begin the first queued command; return False if the host has no session for it."""
+    def have_room(self) -> bool:
+        """Return whether the host has a session for one more command. If not, set the timer of the next check."""
         if self._spare is not None and self._spare.has_expired():
             self._spare.expire()
+        if self._spare is not None or self._has_room():
+            return True
+        self._alarm.set(min((*self._abandoned.values(), *(at for _, at in self._closing)), default=math.inf))
+        return False
+
+    def begin(self, command: Waiter, *, spare_next: bool) -> None:
+        """Give `command` the spare session or a new one. `spare_next`: then open a spare one."""
         spare, self._spare = self._spare, None
-        if spare is None and not self._has_room(connection):
-            return False
-        command = self._waiting.popleft()
         if spare is None:
-            others, channel = self._active + len(self._closing), connection.open_channel(command)
+            others, channel = self._active + len(self._closing), self.connection.open_channel(command)
         else:
             others, channel = spare.others, spare.pass_to(command)
         if not channel.is_open:
-            self._opening[command] = others
+            until = _now() + self._queue.seconds
+            self._opening[command] = others, until
+            self._alarm.set(until)
         self._active += 1
-        command.begin(channel)
-        if not self._waiting:
-            self._open_spare(connection)
-        return True
+        command.begin(channel, self)
+        if spare_next:
+            self.open_spare()
 
-    def _open_spare(self, connection: Connection) -> None:
-        """Open a session for the next command, if the host allows one more."""
-        self._forget_closed(connection)
+    def open_spare(self) -> None:
+        """Open a session for the next command, if there is none and the host allows one more."""
+        self._forget_closed()
         others = self._active + len(self._closing)
-        if others < self._room:
-            self._spare = Spare(self, self._spares, connection, others)
+        if self._spare is None and others < self._room:
+            self._spare = Spare(self, self._queue.spares, self.connection, others)
 
-    def _has_room(self, connection: Connection) -> bool:
+    def _has_room(self) -> bool:
         """Return whether the host allows one more session.
 
         sshd frees a session at the end of the turn in which it reads our close, and refuses a new one that it reads
@@ -263,118 +324,69 @@ class Sessions:
         the host has answered a request that was sent after the close. If there was none, send a keepalive. If no
         channel is open for it, try a new session.
         """
-        self._forget_closed(connection)
+        self._forget_closed()
         if self._active + len(self._closing) < self._room or self._active == 0:
             return True
-        if self._active < self._room and connection.requests_sent <= self._closing[-1]:
-            return not connection.send_keepalive()
+        if self._active < self._room and self.connection.requests_sent <= self._closing[-1][0]:
+            return not self.connection.send_keepalive()
         return False
 
-    def _forget_closed(self, connection: Connection) -> None:
-        while self._closing and self._closing[0] < connection.last_answered:
+    def _add_closing(self) -> None:
+        self._closing.append((self.connection.requests_sent, _now() + _ANSWER_SECONDS))
+
+    def _forget_closed(self) -> None:
+        answered, now = self.connection.last_answered, _now()
+        while self._closing and (self._closing[0][0] < answered or self._closing[0][1] <= now):
             self._closing.popleft()
 
+    def _check(self) -> None:
+        """Time out what the host has not opened, and replace a connection on which it does not answer."""
+        now, owner = _now(), self._queue.owner
+        late = [each for each, (_, until) in self._opening.items() if until <= now and not each.has_ended]
+        if late:
+            owner.replace(self, f"the host did not open a session within {self._queue.seconds:g} s")
+            for command in late:
+                command.stop("connect_timeout")
+        if self._queue.sessions is self and self._queue.are_waiting and not self.have_room() and self._stuck(now):
+            owner.replace(self, "the host did not open or close a session in time")
+        self._queue.pump()
+        self._alarm.set(min((until for _, until in self._opening.values() if until > now), default=math.inf))
 
-class Spare:
-    """A session opened ahead of its command, which then takes one round trip instead of two.
-
-    It receives the events of its channel until it is passed to a command, or expires.
-    """
-
-    __slots__ = ("_channel", "_sessions", "_spares", "others")
-
-    def __init__(self, sessions: Sessions, spares: Spares, connection: Connection, others: int) -> None:
-        """`others`: the number of other sessions that the host may count when it opens this one."""
-        self.others = others
-        self._sessions = sessions
-        self._spares = spares
-        self._channel: Channel = connection.open_channel(self)
-
-    def pass_to(self, command: Waiter) -> Channel:
-        """Return the channel; from now on `command` receives its events."""
-        self._spares.discard(self)
-        self._channel.set_receiver(command)
-        return self._channel
-
-    def has_expired(self) -> bool:
-        """Return whether it is too old: if the loop was blocked, a command can come before the timer."""
-        return self._spares.has_expired(self)
-
-    def expire(self) -> None:
-        """Close it unused."""
-        self._spares.discard(self)
-        self._channel.close()
-        self._sessions.spare_gone(self)
-
-    # events of the channel
-
-    def opened(self) -> None:
-        """Start the lifetime: the session is open."""
-        self._spares.add(self)
-        self._sessions.answered()
-
-    def refused(self, reason: str) -> None:
-        """Report that the host refused the session."""
-        self._sessions.spare_refused(self)
-
-    def answered(self, request: str, *, accepted: bool) -> None:
-        """Ignore it: a spare may be asked for a keepalive."""
-
-    def closed(self) -> None:
-        """Report that the session is closed, by us or by the host."""
-        self._spares.discard(self)
-        self._sessions.spare_gone(self)
-
-    def lost(self, reason: str) -> None:
-        """Stop the lifetime: the connection is gone."""
-        self._spares.discard(self)
-
-    def output(self, stream: Stream, data: bytes) -> None:
-        """Ignore it: no command runs in the session."""
-
-    def writable(self) -> None:
-        """Ignore it: nothing is written to the session."""
-
-    def exited(self, code: int) -> None:
-        """Ignore it: no command runs in the session."""
-
-    def signalled(self, name: str) -> None:
-        """Ignore it: no command runs in the session."""
+    def _stuck(self, now: float) -> bool:
+        return any(until <= now for until in self._abandoned.values())
 
 
-class Spares:
-    """The open spare sessions of a fleet. They share one timer: one for each would be most of their cost."""
+class Alarm:
+    """One timer of the event loop, which calls `ring` at the earliest time that it was set for."""
 
-    def __init__(self) -> None:
-        self._until: dict[Spare, float] = {}
-        """When each expires, in seconds of the loop's clock, the earliest first."""
+    __slots__ = ("_ring", "_timer")
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self._ring = ring
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, spare: Spare) -> None:
-        """Start the lifetime of `spare`."""
-        loop = asyncio.get_running_loop()
-        self._until[spare] = loop.time() + _SPARE_LIFETIME
-        if self._timer is None:
-            self._timer = loop.call_later(_SPARE_LIFETIME, self._expire)
+    @property
+    def is_set(self) -> bool:
+        """Whether `ring` will be called."""
+        return self._timer is not None
 
-    def has_expired(self, spare: Spare) -> bool:
-        """Return whether the lifetime of `spare` is over. It has not begun before the session is open."""
-        return self._until.get(spare, math.inf) <= asyncio.get_running_loop().time()
+    def set(self, at: float) -> None:
+        """Call `ring` at `at`, in seconds of the loop's clock, unless it is called earlier; infinity for never."""
+        if at == math.inf or (self._timer is not None and self._timer.when() <= at):
+            return
+        self.stop()
+        self._timer = asyncio.get_running_loop().call_at(at, self._fire)
 
-    def discard(self, spare: Spare) -> None:
-        """Forget `spare`, if it is known."""
-        self._until.pop(spare, None)
-
-    def close(self) -> None:
-        """Stop the timer."""
+    def stop(self) -> None:
+        """Do not call `ring`."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
-    def _expire(self) -> None:
-        loop, self._timer = asyncio.get_running_loop(), None
-        while self._until:
-            spare, until = next(iter(self._until.items()))
-            if until > loop.time():
-                self._timer = loop.call_at(until, self._expire)
-                return
-            spare.expire()
+    def _fire(self) -> None:
+        self._timer = None
+        self._ring()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sshfan_async import Fleet, Phase, Status
+from sshfan_async.mux.wire import Message
 from tests.support import processes
 from tests.support.dropbear import serving
 from tests.support.fleets import remote_after_a_stop, remote_pid
@@ -137,3 +138,48 @@ async def test_dropbear_runs_commands_and_they_can_be_ended(own_server: SshdFlee
         (outcome,) = await fleet.run("echo $$; exec sleep 60", timeout=0.5)
         assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "unknown")
         assert not processes.is_running(remote_pid(outcome))
+
+
+UNANSWERED: dict[str, set[int]] = {
+    "exec": {Message.CHANNEL_SUCCESS, Message.CHANNEL_FAILURE},
+    "exit and close": {Message.CHANNEL_REQUEST, Message.CHANNEL_CLOSE},
+    "eof and close": {Message.CHANNEL_EOF, Message.CHANNEL_CLOSE},
+    "window": {Message.CHANNEL_WINDOW_ADJUST},
+}
+
+
+@pytest.mark.parametrize("on_stop", ["leave", "kill"])
+@pytest.mark.parametrize("missing", UNANSWERED)
+async def test_timeout_ends_a_command_whose_host_is_silent(own_server: SshdFleet, missing: str, on_stop: Any) -> None:
+    """The host withholds the answer to the command, or what follows it."""
+    async with (
+        asyncio.timeout(processes.PATIENCE),
+        signalling_host(own_server, withheld=UNANSWERED[missing]) as host,
+        Fleet([host, own_server.hosts[0]], ssh=own_server.ssh) as fleet,
+    ):
+        command = "true" if "close" in missing else "exec sleep 60"
+        silent = asyncio.create_task(
+            fleet.hosts(host).run(command, timeout=0.5, kill_after=0.2, on_stop=on_stop, stdin=bytes(5_000_000))
+        )
+        assert (await fleet.hosts(own_server.hosts[0]).run("true")).ok
+        (outcome,) = await silent
+        assert (outcome.status, outcome.clock, outcome.sent) == (Status.TIMED_OUT, "timeout", True)
+
+
+async def test_command_that_is_refused_ends_although_its_session_is_not_closed(own_server: SshdFleet) -> None:
+    withheld = {Message.CHANNEL_CLOSE}
+    async with (
+        asyncio.timeout(processes.PATIENCE),
+        signalling_host(own_server, withheld=withheld) as host,
+        Fleet(host, ssh=own_server.ssh) as fleet,
+    ):
+        (outcome,) = await fleet.run("refused", on_stop="leave")
+        assert (outcome.status, outcome.reason) == (Status.LOST, "the host refused the command")
+
+
+async def test_close_without_an_exit_status_loses_the_command(own_server: SshdFleet) -> None:
+    withheld = {Message.CHANNEL_REQUEST}
+    async with signalling_host(own_server, withheld=withheld) as host, Fleet(host, ssh=own_server.ssh) as fleet:
+        (outcome,) = await fleet.run("echo out", on_stop="leave")
+    assert (outcome.status, outcome.sent, outcome.stdout) == (Status.LOST, True, b"out\n")
+    assert outcome.reason == "the host closed the channel and sent no exit status"

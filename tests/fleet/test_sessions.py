@@ -11,22 +11,31 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sshfan_async import Fleet, Status
+from sshfan_async.mux.wire import Message
 from tests.support import processes
 from tests.support.fleets import master, remote_pid
 from tests.support.signalling_host import signalling_host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from sshfan_async.fleet.host import FleetHost
+    from sshfan_async.fleet.sessions import Sessions
     from sshfan_async.testing import SshdFleet
+
+
+def the_sessions(fleet: Fleet) -> Sessions:
+    """Return the sessions of the connection to the only host."""
+    (host,) = fleet._pool._hosts.values()
+    assert host.queue.sessions is not None
+    return host.queue.sessions
 
 
 async def test_more_commands_than_sessions_wait_their_turn(stock_fleet: SshdFleet) -> None:
     async with Fleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh) as fleet:
         reports = await asyncio.gather(*(fleet.run(f"echo {number}") for number in range(60)))
-        (link,) = fleet._pool._hosts.values()
-        assert link.sessions._room == 10  # no late close has lowered the assumed limit of the host
+        assert the_sessions(fleet)._room == 10  # no late close has lowered the assumed limit of the host
     assert [report.outcomes[0].stdout for report in reports] == [b"%d\n" % number for number in range(60)]
 
 
@@ -94,13 +103,105 @@ async def test_host_that_opens_no_session_is_not_sent_the_command(few_sessions: 
     assert "opens no session" in outcome.reason
 
 
+# hosts that do not answer
+
+
+@contextlib.asynccontextmanager
+async def silent_host(
+    own_server: SshdFleet, withheld: set[int], **options: Any
+) -> AsyncIterator[tuple[Fleet, FleetHost]]:
+    """Open a fleet of a host that withholds messages, with the host's part of the fleet."""
+    async with (
+        signalling_host(own_server, withheld=withheld) as host,
+        Fleet(host, ssh=own_server.ssh, **options) as fleet,
+    ):
+        (part,) = fleet._pool._hosts.values()
+        async with asyncio.timeout(processes.PATIENCE):
+            yield fleet, part
+
+
+async def test_session_that_the_host_never_opens_ends_at_the_connect_timeout(own_server: SshdFleet) -> None:
+    withheld = {Message.CHANNEL_OPEN_CONFIRMATION}
+    async with (
+        asyncio.timeout(processes.PATIENCE),
+        signalling_host(own_server, withheld=withheld) as host,
+        Fleet([host, own_server.hosts[0]], ssh=own_server.ssh, connect_timeout=3.0) as fleet,
+    ):
+        assert fleet.status.ok
+        report = await fleet.run("true")
+        assert report[own_server.hosts[0]].ok
+        outcome = report[host]
+        assert (outcome.status, outcome.clock, outcome.sent) == (Status.TIMED_OUT, "connect_timeout", False)
+        assert outcome.reason == "timed out after 3.0 s in queued; the host did not open a session for it"
+        withheld.clear()
+        assert (await fleet.run("true")).ok
+
+
+async def test_sessions_that_the_host_never_closes_hold_up_no_command(own_server: SshdFleet, tmp_path: Path) -> None:
+    """The connection is replaced. A command that runs on it goes on."""
+    withheld: set[int] = set()
+    async with silent_host(own_server, withheld, sessions=3) as (fleet, host):
+        going_on = asyncio.create_task(fleet.run(f"until [ -e {tmp_path}/end ]; do sleep 0.02; done; echo on"))
+        withheld.add(Message.CHANNEL_CLOSE)
+        commands = [fleet.run("exec sleep 60", timeout=0.2, kill_after=0.2, on_stop="leave") for _ in range(2)]
+        for report in await asyncio.gather(*commands):
+            assert (report.outcomes[0].status, report.outcomes[0].clock) == (Status.TIMED_OUT, "timeout")
+        withheld.clear()
+        assert all(report.ok for report in await asyncio.gather(*(fleet.run("true") for _ in range(3))))
+        (tmp_path / "end").touch()
+        (outcome,) = await going_on
+        assert (outcome.status, outcome.stdout) == (Status.OK, b"on\n")
+        await processes.until(lambda: len(host._open) == 1, "the end of the connection that was replaced")
+
+
+async def test_command_waits_for_a_free_session_while_others_get_one(own_server: SshdFleet) -> None:
+    async with silent_host(own_server, set(), sessions=1) as (fleet, host):
+        host.queue.seconds = 0.5
+        reports = await asyncio.gather(*(fleet.run("sleep 0.2") for _ in range(5)))
+        assert all(report.ok for report in reports)
+        long = asyncio.create_task(fleet.run("sleep 60"))
+        await processes.until(lambda: not the_sessions(fleet).are_free, "the long command to begin")
+        (outcome,) = await fleet.run("true")
+        assert (outcome.status, outcome.clock, outcome.sent) == (Status.TIMED_OUT, "connect_timeout", False)
+        assert "no session became free for it" in outcome.reason
+        long.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await long
+        assert (await fleet.run("true")).ok
+
+
+async def test_session_is_free_after_a_while_if_the_host_answers_no_request(
+    own_server: SshdFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sshfan_async.fleet.sessions._ANSWER_SECONDS", 0.2)
+    withheld = {Message.CHANNEL_SUCCESS, Message.CHANNEL_FAILURE}
+    async with silent_host(own_server, withheld, sessions=2) as (fleet, _):
+        long = asyncio.create_task(fleet.run("sleep 60"))
+        for _ in range(3):
+            assert (await fleet.run("true")).ok
+        long.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await long
+
+
+async def test_new_connection_is_made_while_a_command_runs_on_the_old_one(own_server: SshdFleet) -> None:
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh, max_age=0.2) as fleet:
+        (host,) = fleet._pool._hosts.values()
+        long = asyncio.create_task(fleet.run("sleep 60"))
+        await processes.until(lambda: host.queue.sessions is None, "the connection to be replaced")
+        assert (await fleet.run("true", deadline=processes.PATIENCE)).ok
+        long.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await long
+
+
 # sessions that are opened ahead
 
 
 def spare_is_open(fleet: Fleet) -> bool:
     """Return whether the only host has opened a session for the next command."""
-    (link,) = fleet._pool._hosts.values()
-    return link.sessions._spare is not None and link.sessions._spare._channel.is_open
+    spare = the_sessions(fleet)._spare
+    return spare is not None and spare._channel.is_open
 
 
 @contextlib.contextmanager
@@ -119,8 +220,7 @@ async def test_command_is_sent_without_a_wait_for_its_session(own_server: SshdFl
         await processes.until(lambda: spare_is_open(fleet), "the session")
         processes.stop_servers(own_server.sshd_pid)
         running = asyncio.create_task(fleet.run("true", on_stop="leave"))
-        (link,) = fleet._pool._hosts.values()
-        await processes.until(lambda: link.sessions._active == 1, "the command to begin")
+        await processes.until(lambda: the_sessions(fleet)._active == 1, "the command to begin")
         processes.signal_servers(own_server.sshd_pid, signal.SIGKILL)
         (outcome,) = await running
         assert (outcome.status, outcome.sent) == (Status.LOST, True)
@@ -129,7 +229,7 @@ async def test_command_is_sent_without_a_wait_for_its_session(own_server: SshdFl
 async def test_session_of_long_ago_is_closed_and_no_command_is_sent_in_it(
     own_server: SshdFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sshfan_async.fleet.sessions._SPARE_LIFETIME", 0.05)
+    monkeypatch.setattr("sshfan_async.mux.spare._SPARE_LIFETIME", 0.05)
     async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
         await processes.until(lambda: spare_is_open(fleet), "the session")
         await processes.until(lambda: not spare_is_open(fleet), "the session closed")
@@ -143,7 +243,7 @@ async def test_session_is_not_used_if_the_loop_was_blocked_beyond_its_lifetime(
     own_server: SshdFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command is submitted in the third turn of the loop, before the session's timer."""
-    monkeypatch.setattr("sshfan_async.fleet.sessions._SPARE_LIFETIME", 0.2)
+    monkeypatch.setattr("sshfan_async.mux.spare._SPARE_LIFETIME", 0.2)
     async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
         await processes.until(lambda: spare_is_open(fleet), "the session")
         with frozen(own_server):
@@ -160,8 +260,7 @@ async def test_only_session_of_a_host_is_not_asked_for_twice(own_server: SshdFle
         await processes.until(lambda: spare_is_open(fleet), "the session")
         running = asyncio.create_task(fleet.run("exec sleep 60"))
         await processes.until(lambda: "Starting session: command" in own_server.sshd_log(), "the command")
-        (link,) = fleet._pool._hosts.values()
-        assert link.sessions._spare is None
+        assert the_sessions(fleet)._spare is None
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
@@ -185,9 +284,7 @@ async def test_session_that_is_lost_with_its_connection_is_not_used(own_server: 
 async def test_session_is_not_used_once_its_connection_is_known_to_be_closed(own_server: SshdFleet) -> None:
     async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
         await processes.until(lambda: spare_is_open(fleet), "the session")
-        (link,) = fleet._pool._hosts.values()
-        assert link._connection is not None
-        link._connection.close()
+        the_sessions(fleet).connection.close()
         (outcome,) = await fleet.run("true")
         assert (outcome.status, outcome.attempts) == (Status.OK, 1)
 
@@ -201,8 +298,7 @@ async def test_command_whose_session_was_asked_for_ahead_is_sent_over_the_next_c
         processes.stop_servers(own_server.sshd_pid)
         first = asyncio.create_task(fleet.run("echo first", on_stop="leave"))
         second = asyncio.create_task(fleet.run("echo second", on_stop="leave"))
-        (link,) = fleet._pool._hosts.values()
-        await processes.until(lambda: link.sessions._opening, "the second command to wait for its session")
+        await processes.until(lambda: the_sessions(fleet)._opening, "the second command to wait for its session")
         processes.signal_servers(own_server.sshd_pid, signal.SIGKILL)
         (outcome,) = await first
         assert (outcome.status, outcome.sent) == (Status.LOST, True)
@@ -216,7 +312,7 @@ async def test_any_mix_of_commands_gives_each_its_outcome(
     few_sessions: SshdFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Commands that exit, time out or are cancelled, more at once than the host has sessions."""
-    monkeypatch.setattr("sshfan_async.fleet.sessions._SPARE_LIFETIME", 0.02)
+    monkeypatch.setattr("sshfan_async.mux.spare._SPARE_LIFETIME", 0.02)
     chance, complaints = random.Random(7), []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
 
@@ -238,8 +334,7 @@ async def test_any_mix_of_commands_gives_each_its_outcome(
         async with asyncio.TaskGroup() as group:
             for _ in range(8):
                 group.create_task(work(fleet))
-        (link,) = fleet._pool._hosts.values()
-        await processes.until(lambda: link.sessions._active == 0, "every place free again")
-        assert not link.sessions._opening
+        await processes.until(lambda: the_sessions(fleet)._active == 0, "every place free again")
+        assert not the_sessions(fleet)._opening
         assert fleet.status.outcomes[0].attempts == 1
     assert complaints == []

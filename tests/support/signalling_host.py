@@ -13,18 +13,22 @@ from typing import TYPE_CHECKING, Any
 import asyncssh
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Container
 
     from sshfan_async.testing import SshdFleet
 
 
 @contextlib.asynccontextmanager
-async def signalling_host(own_server: SshdFleet, patience: float = 60.0) -> AsyncIterator[str]:
+async def signalling_host(
+    own_server: SshdFleet, patience: float = 60.0, withheld: Container[int] = ()
+) -> AsyncIterator[str]:
     """Serve a host with asyncssh, which claims to be a new OpenSSH and signals its commands.
 
-    It closes a session that has no command for `patience` seconds.
+    It closes a session that has no command for `patience` seconds, refuses the command `refused`, and does not send
+    messages whose number is in `withheld` (`sshfan_async.mux.wire.Message`).
     """
     directory = own_server.directory
+    started: list[subprocess.Popen[bytes]] = []
 
     class Session(asyncssh.SSHServerSession[bytes]):
         def connection_made(self, chan: Any) -> None:
@@ -37,7 +41,7 @@ async def signalling_host(own_server: SshdFleet, patience: float = 60.0) -> Asyn
         def exec_requested(self, command: str) -> bool:
             self.command = command
             self.impatience.cancel()
-            return True
+            return command != "refused"
 
         def session_started(self) -> None:
             self.process = subprocess.Popen(
@@ -46,6 +50,7 @@ async def signalling_host(own_server: SshdFleet, patience: float = 60.0) -> Asyn
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+            started.append(self.process)
             threading.Thread(target=self.follow, args=(asyncio.get_running_loop(),)).start()
 
         def follow(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -54,10 +59,12 @@ async def signalling_host(own_server: SshdFleet, patience: float = 60.0) -> Asyn
                 while data := os.read(output.fileno(), 4096):
                     loop.call_soon_threadsafe(self.chan.write, data)
             code = self.process.wait()
-            if code < 0:
-                loop.call_soon_threadsafe(self.chan.exit_with_signal, signal.Signals(-code).name.removeprefix("SIG"))
-            else:
-                loop.call_soon_threadsafe(self.chan.exit, code)
+            with contextlib.suppress(RuntimeError):  # the test has ended, and its loop is closed
+                if code < 0:
+                    name = signal.Signals(-code).name.removeprefix("SIG")
+                    loop.call_soon_threadsafe(self.chan.exit_with_signal, name)
+                else:
+                    loop.call_soon_threadsafe(self.chan.exit, code)
 
         def eof_received(self) -> bool:
             return True
@@ -66,6 +73,15 @@ async def signalling_host(own_server: SshdFleet, patience: float = 60.0) -> Asyn
             os.killpg(self.process.pid, getattr(signal, f"SIG{name}"))
 
     class Server(asyncssh.SSHServer):
+        def connection_made(self, conn: Any) -> None:
+            send = conn.send_packet
+
+            def send_unless_withheld(number: int, *fields: bytes, **options: Any) -> None:
+                if number not in withheld:
+                    send(number, *fields, **options)
+
+            conn.send_packet = send_unless_withheld
+
         def begin_auth(self, username: str) -> bool:
             return False
 
@@ -90,4 +106,9 @@ async def signalling_host(own_server: SshdFleet, patience: float = 60.0) -> Asyn
                 "HostKeyAlias": f"[127.0.0.1]:{own_server.port}",
             },
         )
-        yield "signals"
+        try:
+            yield "signals"
+        finally:
+            for process in started:
+                if process.returncode is None:
+                    os.killpg(process.pid, signal.SIGKILL)

@@ -61,6 +61,8 @@ class ChannelOwner(Protocol):
 
     def send(self, *packets: bytes) -> None: ...
 
+    def answer(self, packet: bytes) -> None: ...
+
     def forget(self, number: int) -> None: ...
 
     def note_answer(self, request: int) -> None: ...
@@ -275,7 +277,7 @@ class Channel:
             self._receiver.signalled(printable(fields.string(), 40))
         elif wants_reply and not self._close_sent:
             assert self._remote is not None
-            self._connection.send(wire.channel_failure(self._remote))
+            self._connection.answer(wire.channel_failure(self._remote))
 
     def _succeeded(self, fields: Fields) -> None:
         self._answer(accepted=True)

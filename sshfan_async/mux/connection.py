@@ -26,6 +26,11 @@ _FULL = 1024 * 1024
 _CHUNK = 256 * 1024
 """Bytes to read at once, at most."""
 
+_PER_TURN = 256
+"""Packets to handle in one turn of the loop: some milliseconds. A chunk can hold 25,000 small ones."""
+_MOST_ANSWERS = 1000
+"""Answers that may wait for a master that does not read. A real host asks a few times a minute."""
+
 # asyncio passes data on in the same call that reads it (selector_events.py: _read_ready__get_buffer), so all
 # connections of a loop share one buffer. A new buffer for each read, as for `data_received`, costs 12 us.
 _inboxes: RunVar[memoryview] = RunVar("sshfan_async.mux.inbox")
@@ -55,6 +60,10 @@ class Connection(asyncio.BufferedProtocol):
         self._next = 0
         self._inbox = _inbox()
         self._partial = b""
+        """The beginning of a packet that is not complete yet."""
+        self._rest = memoryview(b"")
+        """Packets for the next turns; nothing is read meanwhile."""
+        self._answers = 0
         self._greeted = False
         self._proxied = False
         self._reason = ""
@@ -105,6 +114,19 @@ class Connection(asyncio.BufferedProtocol):
             self._flushing = True
             self._loop.call_soon(self._flush)
 
+    def answer(self, packet: bytes) -> None:
+        """Send the answer to a request of the host.
+
+        Raises:
+            MuxError: too many answers wait to be read.
+
+        """
+        if self.is_full:
+            self._answers += 1
+            if self._answers > _MOST_ANSWERS:
+                raise MuxError(f"more than {_MOST_ANSWERS:,} requests, and their answers are not read")
+        self.send(packet)
+
     def forget(self, number: int) -> None:
         """Free the number of a channel that is closed on both sides."""
         self._channels.pop(number, None)
@@ -132,7 +154,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         """Let channels write again."""
-        self.is_full = False
+        self.is_full, self._answers = False, 0
         for channel in list(self._channels.values()):
             channel.socket_writable()
 
@@ -150,31 +172,55 @@ class Connection(asyncio.BufferedProtocol):
         return self._inbox[size : size + _CHUNK]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Handle all packets that are complete."""
-        data, self._partial = self._inbox[: len(self._partial) + nbytes], b""
+        """Handle the packets that are complete."""
+        self._take(self._inbox[: len(self._partial) + nbytes])
+        if len(self._rest) > 0:
+            self._rest = memoryview(bytes(self._rest))
+            self._transport.pause_reading()
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Handle packets that the last turn has left."""
+        if not self._transport.is_closing():
+            self._take(self._rest)
+            if len(self._rest) > 0:
+                self._loop.call_soon(self._go_on)
+            else:
+                self._transport.resume_reading()
+
+    def _take(self, data: memoryview) -> None:
+        """Handle at most `_PER_TURN` packets of `data`; keep further ones, or an incomplete one."""
         flushing, self._flushing = self._flushing, True
         try:
-            start, end = 0, len(data)
-            while end - start >= 4 and not self._reason:
-                length = wire.u32_at(data, start)
-                if length > MAX_PACKET:
-                    raise MuxError(f"a packet of {length:,} bytes: at most {MAX_PACKET:,} are allowed")
-                stop = start + 4 + length
-                if stop > end:
-                    break
-                if self._proxied:
-                    self._receive(data, start + 4, stop)
-                else:
-                    self._handshake(Fields(data, start + 4, stop))
-                start = stop
+            rest, is_complete = self._handle(data)
         except MuxError as error:
+            self._rest, self._partial = data[:0], b""
             self._fail(f"the ssh master, or the host through it, broke the protocol: {error}")
             return
         finally:
             self._flushing = flushing
-        self._partial = bytes(data[start:])
+        self._rest, self._partial = (data[:0], bytes(rest)) if is_complete else (rest, b"")
         if not flushing:
             self._flush()
+
+    def _handle(self, data: memoryview) -> tuple[memoryview, bool]:
+        """Handle packets; return the rest, and whether that has no complete packet."""
+        start, end = 0, len(data)
+        for _ in range(_PER_TURN):
+            if end - start < 4 or self._reason:
+                return data[start:], True
+            length = wire.u32_at(data, start)
+            if length > MAX_PACKET:
+                raise MuxError(f"a packet of {length:,} bytes: at most {MAX_PACKET:,} are allowed")
+            stop = start + 4 + length
+            if stop > end:
+                return data[start:], True
+            if self._proxied:
+                self._receive(data, start + 4, stop)
+            else:
+                self._handshake(Fields(data, start + 4, stop))
+            start = stop
+        return data[start:], False
 
     def _fail(self, reason: str) -> None:
         if not self._reason:
@@ -233,10 +279,10 @@ class Connection(asyncio.BufferedProtocol):
         if number == Message.GLOBAL_REQUEST:
             fields.skip_string()
             if fields.flag():
-                self.send(wire.request_failure())
+                self.answer(wire.request_failure())
         elif number == Message.CHANNEL_OPEN:
             fields.skip_string()
-            self.send(wire.open_refusal(fields.u32()))
+            self.answer(wire.open_refusal(fields.u32()))
 
 
 def _inbox() -> memoryview:

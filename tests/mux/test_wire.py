@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
+import os
 import re
 import struct
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +18,7 @@ from hypothesis import strategies as st
 from sshfan_async.mux.connection import Connection, open_connection
 from sshfan_async.mux.wire import MuxError
 from tests.support.mux import CONFIRMATION, HELLO, READY, Session, packet, run, speaking
+from tests.support.processes import PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +95,64 @@ async def test_messages_that_concern_nobody_change_nothing(sockets: Path) -> Non
         assert session.told == [("exited", 5)]
         connection.close()
         assert await connection.closed == ""
+
+
+async def test_flood_of_small_packets_leaves_turns_to_others(sockets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turn, receive = 0, Connection._receive
+    turns: Counter[int] = Counter()
+
+    def counted(connection: Connection, data: memoryview, start: int, end: int) -> None:
+        turns[turn] += 1
+        receive(connection, data, start, end)
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Connection, "_receive", counted)
+    counting = asyncio.create_task(count_turns())
+    flood = 20_000 * packet(2, b"")
+    ending = _channel_request(b"exit-status", tail=struct.pack(">I", 5)) + packet(97, 0)
+    async with speaking(sockets, then=CONFIRMATION + flood + ending) as path:
+        connection = await open_connection(path)
+        session = await run(connection, "true")
+        assert session.told == [("exited", 5)]
+        connection.close()
+    counting.cancel()
+    assert turns.total() == 20_003
+    assert max(turns.values()) <= 256
+
+
+async def test_host_whose_questions_nobody_reads_the_answers_to_is_dropped(
+    sockets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sshfan_async.mux.connection._FULL", 64 * 1024)
+    flood, most, answer = 1000 * _global_request(b"x"), 0, Connection.answer
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HELLO + READY)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(flood)
+                await writer.drain()
+        writer.close()
+
+    def measured(connection: Connection, packet: bytes) -> None:
+        nonlocal most
+        most = max(most, connection._transport.get_write_buffer_size())
+        answer(connection, packet)
+
+    monkeypatch.setattr(Connection, "answer", measured)
+
+    path = os.fspath(sockets / "s")
+    async with await asyncio.start_unix_server(serve, path):
+        connection = await open_connection(path)
+        async with asyncio.timeout(PATIENCE):
+            reason = await connection.closed
+    assert "more than 1,000 requests, and their answers are not read" in reason
+    assert 64 * 1024 < most < 128 * 1024
 
 
 def _global_request(name: bytes) -> bytes:

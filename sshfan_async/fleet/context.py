@@ -30,7 +30,7 @@ class FleetContext:
     executable: str
     client: Client
     common_argv: tuple[str, ...]
-    environment: Mapping[bytes, bytes] | None
+    environment: Mapping[bytes, bytes]
     socket_guard: SocketGuard
     spares: Spares
     log_pipes: LogPipes

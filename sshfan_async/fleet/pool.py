@@ -76,7 +76,7 @@ class Pool:
             OSError: this machine is out of processes or file descriptors.
 
         """
-        settings = self._settings
+        settings, environment = self._settings, ssh_environment(os.environb)
         readers = make_readers(asyncio.get_running_loop())
         try:
             socket_guard = SocketGuard.start()
@@ -88,7 +88,7 @@ class Pool:
             executable=executable,
             client=client,
             common_argv=common_argv(settings.ssh, client, connect_timeout=settings.clocks.connect_timeout),
-            environment=ssh_environment(os.environb),
+            environment={**(os.environb if environment is None else environment), **socket_guard.variables},
             socket_guard=socket_guard,
             spares=Spares(),
             log_pipes=LogPipes(),

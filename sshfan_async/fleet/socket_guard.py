@@ -2,8 +2,9 @@
 
 A master without a session lives as long as its connection: it ignores the end of its standard input and of its
 clients (clientloop.c: client_loop; ControlPersist would end it, but moves it to the background). So one small shell
-per fleet waits for end of file on a pipe that only this process holds open. It finds the masters by the sockets'
-directory in their arguments. So it finds a master that was just started too: the pipe is closed in a child at exec.
+per fleet waits for end of file on a pipe that only this process holds open. It finds a master by the directory of the
+sockets in its arguments and by a secret in its environment, which no other user can read (proc(5)). So it finds a
+master that was just started too, and no process that only has that directory in its arguments.
 """
 
 from __future__ import annotations
@@ -24,18 +25,30 @@ if TYPE_CHECKING:
 
 __all__ = ["SocketGuard"]
 
-# The directory's name is read from standard input: with it in the arguments, the guard would find itself. Without
+# Names and secret are read from standard input: with them in the arguments, the guard would find itself. Without
 # proc(5), use ps(1). Signal the whole process group, for the ssh of a jump host.
 _SCRIPT = r"""
 trap '' HUP INT TERM
-read -r t
-read -r _ && exit
-rm -rf "$t"*
+read -r prefix
+read -r secret
+directory=
+while read -r word value; do
+  case $word in
+    end) exit;;
+    directory) directory=$value;;
+  esac
+done
+[ ! "$directory" ] || rm -rf "$directory"
 masters() {
   if [ -r /proc/self/cmdline ]; then
-    for f in $(printf '%s\n' "$t" | grep -lsF -f - /proc/[0-9]*/cmdline); do f=${f#/proc/}; echo "${f%/cmdline}"; done
+    for f in $(printf '%s\n' "$prefix" | grep -lsF -f - /proc/[0-9]*/cmdline); do
+      f=${f%/cmdline}
+      printf '%s\n' "$secret" | grep -qsF -f - "$f/environ" && echo "${f#/proc/}"
+    done
   else
-    ps -A -ww -o pid= -o args= | while read -r p a; do case $a in *"$t"*) echo "$p";; esac; done
+    ps -A -ww -o pid= -o args= | while read -r p a; do
+      case $a in *"$prefix"*) case $(ps eww -p "$p") in *"$secret"*) echo "$p";; esac;; esac
+    done
   fi
 }
 n=0
@@ -58,7 +71,9 @@ socket (unix(7): 108 bytes, elsewhere 104), to which ssh appends some bytes (mux
 class SocketGuard:
     """The guard process and the sockets' directory of one fleet, from `start` to `close`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, pipe: int, prefix: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, pipe: int, prefix: str, secret: str) -> None:
+        self.variables = {b"SSHFAN_FLEET": secret.encode("ascii")}
+        """What the environment of each master must contain."""
         self._process = process
         self._pipe = pipe
         self._prefix = prefix
@@ -76,9 +91,10 @@ class SocketGuard:
         """
         base = tempfile.gettempdir()
         prefix = os.path.join(base if _PLAIN.fullmatch(base) else "/tmp", f"sshfan-{secrets.token_hex(4)}-")
+        secret = secrets.token_hex(16)
         read_end, write_end = os.pipe()
         try:
-            os.write(write_end, f"{prefix}\n".encode("ascii"))
+            os.write(write_end, f"{prefix}\n{secret}\n".encode("ascii"))
             process = start_program(
                 "/bin/sh",
                 "-c",
@@ -94,7 +110,8 @@ class SocketGuard:
             raise
         finally:
             os.close(read_end)
-        return cls(process, write_end, prefix)
+        os.set_blocking(write_end, False)  # a guard that somebody has stopped must not stop us
+        return cls(process, write_end, prefix, secret)
 
     @contextmanager
     def socket_path(self) -> Iterator[str]:
@@ -110,6 +127,7 @@ class SocketGuard:
             self._directory = tempfile.mkdtemp(
                 prefix=os.path.basename(self._prefix), dir=os.path.dirname(self._prefix)
             )
+            self._tell(f"directory {self._directory}")
         self._users += 1
         self._serial += 1
         path = os.path.join(self._directory, str(self._serial))
@@ -130,10 +148,14 @@ class SocketGuard:
                     os.unlink(os.path.join(self._directory, name))
             os.rmdir(self._directory)
             self._directory = None
+            self._tell("directory")
+
+    def _tell(self, words: str) -> None:
+        with contextlib.suppress(BrokenPipeError, BlockingIOError):
+            os.write(self._pipe, f"{words}\n".encode("ascii"))
 
     async def close(self) -> None:
         """End the guard process. Call it when all masters have ended."""
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._pipe, b"\n")
+        self._tell("end")
         os.close(self._pipe)
         await self._process.wait()

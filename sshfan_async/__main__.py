@@ -9,7 +9,7 @@ import sys
 def main() -> int:
     """Run the command line and return its exit code."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Nothing runs yet: Ctrl-C ends the process, without a traceback of imports. `cli.main` changes this back.
+        # Nothing runs yet: Ctrl-C ends the process, without a traceback of imports.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from sshfan_async.cli.main import main
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sshfan_async.cli.execution import own_process
+from sshfan_async.cli.execution.signals import leave_with
 from sshfan_async.cli.output import OutputClosed, OutputFailed, output_error, say
 from sshfan_async.errors import FleetUnavailable, InvalidSetting, InvalidTarget, SshfanError
 
@@ -40,15 +41,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own_process.open_standard_descriptors()
     own_process.restore_sigchld()
     own_process.skip_final_collection()
+    code = _main(arguments)
+    leave_with(code)
+    return code
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     instruction = os.environ.get("_SSHFAN_COMPLETE")
     if instruction is not None:
         code: int = import_module("sshfan_async.cli.verbs.completion").complete(instruction, _VERBS)
         return code
     try:
-        own_process.raise_at_ctrl_c()
         return _run(sys.argv[1:] if arguments is None else arguments)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    except KeyboardInterrupt as interrupt:
+        return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
     except OutputClosed as closed:
         own_process.discard_standard_output()
         return 128 + closed.by

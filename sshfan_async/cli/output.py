@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import signal
+import stat
 
 from sshfan_async.escape import one_line
 
@@ -20,7 +21,7 @@ class OutputClosed(Exception):
 
     def __init__(self, by: signal.Signals = signal.SIGPIPE) -> None:
         self.by = by
-        """The signal for the exit code: shells expect 128 + SIGPIPE here."""
+        """The signal for the exit code: SIGPIPE for a pipe, as shells expect; SIGHUP for a terminal."""
 
 
 class OutputFailed(Exception):
@@ -49,8 +50,10 @@ def write(descriptor: int, data: bytes) -> None:
 
 def output_error(error: OSError) -> OutputClosed | OutputFailed:
     """Return the exception for `error`, an error of writing to stdout."""
-    if error.errno in (errno.EPIPE, errno.EIO):  # EIO: the terminal was closed
+    if error.errno == errno.EPIPE:
         return OutputClosed()
+    if error.errno == errno.EIO and stat.S_ISCHR(os.fstat(STDOUT).st_mode):  # the terminal was closed
+        return OutputClosed(signal.SIGHUP)
     return OutputFailed(f"cannot write to standard output: {error.strerror}")
 
 

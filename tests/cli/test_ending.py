@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from tests.support.cli_program import Doorbell, Start
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 131)]
+)
 def test_a_signal_ends_the_run_with_what_there_is(
     fleet: SshdFleet, start: Start, bell: Doorbell, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
@@ -137,14 +139,29 @@ def test_a_gathered_run_that_is_ended_shows_what_there_is(start: Start, bell: Do
     assert running.returncode == 130
 
 
-def test_a_gathered_output_that_nobody_reads_can_be_given_up(start: Start, bell: Doorbell) -> None:
-    running = start("-b", "-w", "node001", f"head -c 3000000 /dev/zero; echo > {bell}")
+@pytest.mark.parametrize(
+    ("before", "after", "code"),
+    [
+        (None, signal.SIGINT, 130),
+        (None, signal.SIGTERM, 143),
+        (signal.SIGHUP, signal.SIGINT, 129),
+        (signal.SIGINT, signal.SIGTERM, 130),
+        (signal.SIGQUIT, signal.SIGHUP, 131),
+    ],
+)
+def test_a_gathered_output_that_nobody_reads_can_be_given_up_and_the_first_signal_counts(
+    start: Start, bell: Doorbell, before: signal.Signals | None, after: signal.Signals, code: int
+) -> None:
+    wait = "" if before is None else "; sleep 60"
+    running = start("-b", "-w", "node001", f"head -c 3000000 /dev/zero; echo > {bell}{wait}")
     bell.wait()
+    if before is not None:
+        running.send_signal(before)
     assert running.stdout is not None
-    running.stdout.read(1)
-    running.send_signal(signal.SIGINT)
+    running.stdout.read(1)  # gathered output is written when the run has ended
+    running.send_signal(after)
 
-    assert running.wait(LIMIT) == 130
+    assert running.wait(LIMIT) == code
 
 
 def test_standard_input_that_is_closed_is_empty(fleet: SshdFleet) -> None:

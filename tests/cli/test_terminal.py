@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +12,6 @@ import pytest
 from tests.support.cli_terminal import Terminal, on, played
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sshfan_async.testing import SshdFleet
     from tests.support.cli_program import Doorbell
 
@@ -123,6 +122,15 @@ def test_a_hangup_ends_the_run(fleet: SshdFleet) -> None:
     with Terminal(*on(fleet, "-w", "node[001-002]", "sleep 60")) as terminal:
         terminal.read_until("2 running:")
         terminal.hang_up()
+        assert terminal.process.wait(20) == 129
+
+
+def test_a_terminal_that_is_gone_ends_the_run_as_a_hangup_does(fleet: SshdFleet, bell: Doorbell) -> None:
+    ignoring = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh"]
+    with Terminal(*on(fleet, "-w", "node001", f"read -r _ <{bell}; echo late"), before=ignoring) as terminal:
+        terminal.read_until("1 running:")
+        terminal.hang_up()
+        Path(str(bell)).write_text("go\n")
         assert terminal.process.wait(20) == 129
 
 

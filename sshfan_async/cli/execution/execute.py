@@ -73,7 +73,7 @@ def execute(run: Run, choice: DisplayChoice, rules: Rules, *, largest: bool = Fa
                         signals.status_wanted = False
                         display.show_in_flight()
                     display.refresh()
-            signals.interrupt_raises = True
+            signals.nothing_runs = True
             display.flush()
             conclusion = Conclusion(
                 report=Report(tuple(outcomes.by_target[target] for target in run.targets), finished_at=time.time()),

@@ -108,7 +108,7 @@ CODES = (
     ("2", "usage error: nothing was started"),
     ("3", "on some host, the command was never sent (takes precedence over 1)"),
     ("70", "internal error of sshfan"),
-    ("130, 143, 129, 141", "stopped by SIGINT (Ctrl-C), SIGTERM, SIGHUP, SIGPIPE (| head)"),
+    ("130, 143, 129, 131, 141", "stopped by SIGINT (Ctrl-C), SIGTERM, SIGHUP, SIGQUIT, SIGPIPE (| head)"),
 )
 
 COMPLETION = (

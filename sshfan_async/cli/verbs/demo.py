@@ -48,6 +48,7 @@ def command(count: int, debug: bool, words: tuple[str, ...]) -> int:
     from sshfan_async.cli.display.console import stderr_console
     from sshfan_async.cli.display.summary import summary
     from sshfan_async.cli.execution.execute import execute
+    from sshfan_async.cli.execution.own_process import raise_at_ctrl_c
     from sshfan_async.cli.execution.rollout import Rules
     from sshfan_async.cli.output import STDERR, say, write
     from sshfan_async.engine.run import checked_run
@@ -58,6 +59,7 @@ def command(count: int, debug: bool, words: tuple[str, ...]) -> int:
         # A seventh of the CPU time of OpenSSH's default. Client and server share this machine.
         "KexAlgorithms": "curve25519-sha256",
     }
+    raise_at_ctrl_c()
     with SshdFleet(count, sshd_options=options) as fleet:
         odd = 0 if words else _assign_roles(fleet)
         hosts = "1 host," if count == 1 else f"{count} hosts, all of them"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sshfan_async import SyncFleet
+    from sshfan_async.cli.execution.signals import InterruptSignals
     from sshfan_async.outcome import Outcome
 
 __all__ = ["command"]
@@ -64,7 +65,8 @@ def command(
     from sshfan_async import Ssh, SyncFleet, nodes
     from sshfan_async.cli.display.summary import failure_lines
     from sshfan_async.cli.execution.own_process import raise_file_limit
-    from sshfan_async.cli.output import say
+    from sshfan_async.cli.execution.signals import InterruptSignals
+    from sshfan_async.cli.output import OutputClosed, say
 
     raise_file_limit()
     fleet = SyncFleet(
@@ -74,31 +76,40 @@ def command(
         fanout=fanout,
         connect_timeout=connect_timeout,
     )
-    with fleet:
-        status = fleet.status
-        for line in failure_lines(status):
-            say(f"sshfan: {line}")
-        say(f"{len(status) - len(status.not_ok)} of {len(status)} hosts connected")
-        code = status.exit_code
-        for line in _lines():
-            code = _run(fleet, line, timeout)
-    return code
+    signals = InterruptSignals()
+    try:
+        signals.install()
+        with fleet:
+            status = fleet.status
+            for line in failure_lines(status):
+                say(f"sshfan: {line}")
+            say(f"{len(status) - len(status.not_ok)} of {len(status)} hosts connected")
+            code = status.exit_code
+            for line in _lines(signals):
+                code = _run(fleet, line, timeout, signals)
+    except (KeyboardInterrupt, OutputClosed):
+        if signals.received is None:
+            raise
+    return code if signals.received is None else 128 + signals.received
 
 
-def _lines() -> Iterator[str]:
-    """Yield the lines to run, from a prompt on a terminal or else from standard input."""
+def _lines(signals: InterruptSignals) -> Iterator[str]:
+    """Yield the lines to run, from a prompt on a terminal or else from standard input, until a signal ends it."""
+    from sshfan_async.cli.output import STDOUT, write
+
     prompts = os.isatty(0)
     if prompts:
         with suppress(ImportError):
             import readline  # noqa: F401, gives input() line editing and a history
-    while True:
+    while signals.received is None:
         try:
             line = input("sshfan> ") if prompts else sys.stdin.readline()
         except KeyboardInterrupt:
-            click.echo()
+            if signals.received is None:
+                write(STDOUT, b"\n")
             continue
         except EOFError:
-            click.echo()
+            write(STDOUT, b"\n")
             return
         if line.strip() in _EXIT_WORDS or (line == "" and not prompts):
             return
@@ -106,7 +117,7 @@ def _lines() -> Iterator[str]:
             yield line.rstrip("\n")
 
 
-def _run(fleet: SyncFleet, line: str, timeout: float | None) -> int:
+def _run(fleet: SyncFleet, line: str, timeout: float | None, signals: InterruptSignals) -> int:
     """Run `line` on all hosts and return its exit code."""
     from sshfan_async.cli.display.summary import failure_lines
     from sshfan_async.cli.output import STDERR, say, write
@@ -120,6 +131,8 @@ def _run(fleet: SyncFleet, line: str, timeout: float | None) -> int:
                 ended.append(outcome)
                 _show(outcome)
     except KeyboardInterrupt:
+        if signals.received is not None:
+            raise
         if os.isatty(STDERR):
             write(STDERR, b"\n")  # the terminal has echoed `^C` on this line
         lowest_code = 1  # the other hosts did not finish

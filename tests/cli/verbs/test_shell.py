@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.cli_program import LIMIT, PROGRAM, environment
+from tests.support.cli_program import LIMIT, PROGRAM, environment, ssh_children
 from tests.support.cli_terminal import Terminal
+from tests.support.marked import Mark
+from tests.support.processes import wait_until
 
 if TYPE_CHECKING:
     from sshfan_async.testing import SshdFleet
@@ -84,6 +87,35 @@ def test_interrupt_ends_the_running_command_and_the_shell_goes_on(fleet: SshdFle
         terminal.read_until(r"node00[12]: 42\r\nnode00[12]: 42\r\n(.|\s)*sshfan> ")
         terminal.type(b"\x04")
         assert terminal.finish() == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGHUP, 129), (signal.SIGTERM, 143), (signal.SIGQUIT, 131), (None, 129)]
+)
+def test_signal_ends_the_shell_and_the_running_commands(
+    fleet: SshdFleet, bell: Doorbell, number: signal.Signals | None, code: int
+) -> None:
+    mark = Mark()
+    with Terminal("shell", "--ssh-config", str(fleet.ssh_config), "-w", "node[001-002]") as terminal:
+        terminal.read_until("sshfan> ")
+        terminal.type(f"echo >{bell}; exec {mark.sleep}\r".encode())
+        bell.wait(2)
+        if number is None:
+            terminal.hang_up()
+        else:
+            terminal.process.send_signal(number)
+        assert terminal.process.wait(LIMIT) == code
+    wait_until(lambda: not mark.commands(), "the commands to end")
+    assert ssh_children(fleet) == []
+    assert b"Traceback" not in terminal.raw
+
+
+def test_signal_at_the_prompt_ends_the_shell(fleet: SshdFleet) -> None:
+    with Terminal("shell", "--ssh-config", str(fleet.ssh_config), "-w", "node001") as terminal:
+        terminal.read_until("sshfan> ")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.finish() == 143
+    assert ssh_children(fleet) == []
 
 
 def test_a_last_line_that_was_interrupted_has_failed(fleet: SshdFleet, bell: Doorbell) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from sshfan_async import Status, fan_out
+from sshfan_async import Fleet, HostFinished, HostPhase, Phase, Status, events, fan_out
 from sshfan_async.testing import SshdFleet
 from tests.support.marked import Mark
 
@@ -51,6 +51,52 @@ async def test_nothing_is_claimed_of_a_forced_command_that_hangs(mark: Mark) -> 
         report = await fan_out("node001", "true", timeout=0.3, kill_after=0.3, ssh=fleet.ssh)
         assert [(each.status, each.remote) for each in report] == [(Status.TIMED_OUT, "unknown")]
         assert len(mark.commands()) == 1
+
+
+NOT_RUN = "the clean-up wrapper did not run there"
+
+
+@pytest.mark.parametrize("timeout", [0.3, 1.5], ids=["before the watchdog is given up", "after that"])
+@pytest.mark.parametrize("on_stop", ["kill", "always"])
+async def test_stopped_command_that_nothing_watched_says_so(
+    mark: Mark, timeout: float, on_stop: Literal["kill", "always"]
+) -> None:
+    with forcing(mark.sleep) as fleet:
+        (outcome,) = await fan_out("node001", "true", timeout=timeout, kill_after=0.3, on_stop=on_stop, ssh=fleet.ssh)
+    assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "unknown")
+    assert NOT_RUN in outcome.reason
+
+
+async def test_cancelled_command_that_nothing_watched_says_so(mark: Mark) -> None:
+    with forcing(mark.sleep) as fleet:
+        async with events("node001", "true", kill_after=0.3, ssh=fleet.ssh) as happenings:
+            async for event in happenings:
+                if isinstance(event, HostPhase) and event.phase is Phase.RUN:
+                    break
+        outcomes = [event.outcome async for event in happenings if isinstance(event, HostFinished)]
+    assert [(each.status, each.remote, NOT_RUN in each.reason) for each in outcomes] == [
+        (Status.CANCELLED, "unknown", True)
+    ]
+
+
+@pytest.mark.parametrize("on_stop", ["kill", "always"])
+async def test_stopped_command_of_a_fleet_that_nothing_watched_says_so(
+    mark: Mark, on_stop: Literal["kill", "always"]
+) -> None:
+    with forcing(mark.sleep) as server:
+        async with Fleet("node001", ssh=server.ssh) as fleet:
+            (link,) = fleet._pool._hosts.values()
+            link.takes_signals = False  # as with a server before 7.9
+            (outcome,) = await fleet.run("true", timeout=0.3, kill_after=0.3, on_stop=on_stop)
+    assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "unknown")
+    assert NOT_RUN in outcome.reason
+
+
+async def test_left_command_says_nothing_of_a_wrapper(mark: Mark) -> None:
+    with forcing(mark.sleep) as fleet:
+        (outcome,) = await fan_out("node001", "true", timeout=0.3, on_stop="leave", ssh=fleet.ssh)
+    assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "left")
+    assert NOT_RUN not in outcome.reason
 
 
 async def test_unwatched_command_is_left(mark: Mark) -> None:

@@ -228,13 +228,15 @@ class Attempt:
     # the end
 
     def _stopped(self, stopped_at: float, phase: Phase) -> Verdict:
-        child = self._child
+        child, ssh_log = self._child, self.ssh_log
         assert self._cause is not None
         assert child.returncode is not None
         # With a ControlMaster, the command may be sent before the log says so.
-        sent = self.ssh_log.end(child.returncode, child.preamble).sent
+        sent = ssh_log.end(child.returncode, child.preamble).sent
         after = stopped_at - child.launched_at
-        return stopped(self._cause, self._context.run.clocks, after=after, phase=phase, sent=sent)
+        verdict = stopped(self._cause, self._context.run.clocks, after=after, phase=phase, sent=sent)
+        accepted = ssh_log.stamps.accepted is not None or not ssh_log.logs_acceptance
+        return with_wrapper_note(verdict, child.reports, accepted=accepted)
 
     def _conclude(self, ended_at: float, verdict: Verdict) -> Ended:
         child, ssh_log = self._child, self.ssh_log

@@ -49,6 +49,7 @@ Cause: TypeAlias = "Clock | Literal['stop']"
 """Why we ended an attempt: the clock that fired, or `"stop"` for a request to stop."""
 
 _RAN = frozenset({Status.OK, Status.FAILED, Status.SIGNALLED})
+_STOPPED = frozenset({Status.TIMED_OUT, Status.CANCELLED})
 
 _HELD_OPEN = (
     "the command had ended, but its output stayed open, as if a process that it left in the background holds it: "
@@ -230,9 +231,13 @@ def failed_here(verdict: Verdict, why: str) -> Verdict:
     return replace(_with_note(verdict, why, first=True), status=Status.LOCAL)
 
 
-def with_wrapper_note(verdict: Verdict, reports: Reports | None) -> Verdict:
-    """Return `verdict`, with a note if the command was wrapped and ended, but its wrapper did not run."""
-    if verdict.status not in _RAN or reports is None or reports.watched is not None:
+def with_wrapper_note(verdict: Verdict, reports: Reports | None, *, accepted: bool = True) -> Verdict:
+    """Return `verdict`, with a note if the command was wrapped, but its wrapper did not run.
+
+    `accepted`: whether the host has accepted a command that we stopped. Before that, no wrapper can report.
+    """
+    may_have_run = verdict.status in _RAN or (verdict.status in _STOPPED and verdict.sent and accepted)
+    if not may_have_run or reports is None or reports.watched is not None:
         return verdict
     note = (
         "the clean-up wrapper did not run there (a forced or restricted command?):"

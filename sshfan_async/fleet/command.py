@@ -13,6 +13,7 @@ from sshfan_async.engine.ended import (
     not_run,
     remote_state,
     stopped,
+    with_wrapper_note,
 )
 from sshfan_async.outcome import Phase, Phases
 from sshfan_async.process.watchdog import EXIT_SECONDS, KILL_SLACK, REPORT_SECONDS, Reports, new_secret
@@ -64,6 +65,7 @@ class HostCommand:
     """
 
     __slots__ = (
+        "_accepted",
         "_attempts",
         "_cause",
         "_channel",
@@ -94,6 +96,7 @@ class HostCommand:
         self._channel: Channel | None = None
         self._sessions: Sessions
         self._sent_at: float | None = None
+        self._accepted = False
         self._started_at: float | None = None
         self._stopped_at = 0.0
         self._cause: Cause | None = None
@@ -228,6 +231,7 @@ class HostCommand:
         if self._ended:
             return
         if accepted:
+            self._accepted = self._accepted or request == "exec"
             if request == "exec" and self._reports is not None and not self._reports.ends_with_input:
                 self._unreported = asyncio.get_running_loop().call_later(REPORT_SECONDS, self._give_up_watchdog)
             return
@@ -337,7 +341,7 @@ class HostCommand:
         if self._attempts == 0 and self._cause == "stop":
             return not_run(None)
         sent_at = self._sent_at
-        return stopped(
+        verdict = stopped(
             self._cause,
             self._run.run.clocks,
             after=self._stopped_at - (self._run.began if sent_at is None else sent_at),
@@ -345,6 +349,7 @@ class HostCommand:
             sent=sent_at is not None,
             note=self._waited_for() if sent_at is None else self._refusal,
         )
+        return with_wrapper_note(verdict, self._reports, accepted=self._accepted)
 
     def _waited_for(self) -> str:
         if self._channel is not None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -164,6 +165,17 @@ def test_wrapper_that_never_began_is_noted_if_the_command_ended(verdict: Verdict
     assert found
     assert "on_stop='leave'" in after
     assert before == (f"{verdict.reason}; " if verdict.reason else "")
+
+
+@pytest.mark.parametrize("status", [Status.TIMED_OUT, Status.CANCELLED])
+def test_wrapper_that_never_began_is_noted_if_the_command_was_stopped_after_the_host_accepted_it(
+    status: Status,
+) -> None:
+    sent = Verdict(status=status, sent=True, phase=Phase.RUN, reason="stopped")
+    assert with_wrapper_note(sent, reports()).reason.startswith("stopped; the clean-up wrapper did not run there")
+    assert with_wrapper_note(sent, reports(), accepted=False) is sent
+    unsent = replace(sent, sent=False)
+    assert with_wrapper_note(unsent, reports()) is unsent
 
 
 @pytest.mark.parametrize(

@@ -95,13 +95,21 @@ async def _load_engine() -> None:
 
     """
     import asyncio
+    from concurrent.futures import ThreadPoolExecutor
 
     try:
-        asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
     except RuntimeError:
         raise RuntimeError("sshfan_async runs on asyncio: from trio, call run() in a thread") from None
     if _ENGINE not in sys.modules:
-        await asyncio.to_thread(import_module, _ENGINE)
+        # Not the loop's executor: if no thread can be started, closing the loop would fail too.
+        executor = ThreadPoolExecutor(1, "sshfan import")
+        try:
+            await loop.run_in_executor(executor, import_module, _ENGINE)
+        except RuntimeError:  # no thread can be started
+            import_module(_ENGINE)
+        finally:
+            executor.shutdown(wait=False)
 
 
 def stream(

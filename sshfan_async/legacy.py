@@ -110,12 +110,15 @@ def run(
             refused[name] = str(error)
     settings: UnaddressedOptions = {**_DEFAULTS, **options}
     call = partial(fan_out, accepted.values(), command, user=None if user == "" else user, **settings)
-    report = _call(call)
+    try:
+        report = _call(call)
+    except OSError as error:  # there is no thread, or no descriptor, for an event loop
+        refused.update(dict.fromkeys(accepted, f"nothing can be started: {error.strerror or error}"))
     return {
         "ts": time.time(),
         "cmd": command,
         "result": {
-            name: _result(report[accepted[name]]) if name in accepted else _refusal(refused[name]) for name in names
+            name: _refusal(refused[name]) if name in refused else _result(report[accepted[name]]) for name in names
         },
     }
 
@@ -131,7 +134,9 @@ def _call(function: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
         return run_alone(function)
     try:
         thread = LoopThread("sshfan run").__enter__()
-    except RuntimeError:
+    except OSError:
+        if _loop_runs_here():
+            raise
         return run_alone(function)
     return _call_in(thread, function)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sshfan_async.engine.ended import (
     Ended,
+    broken,
     concluded,
     not_run,
     remote_state,
@@ -147,6 +148,18 @@ class Attempt:
             self._cause = "stop"
         elif self._waiter is not None:
             self._waiter.uncancel()
+
+    async def broken(self, error: Exception) -> Ended:
+        """End what an error of our own in `run` has left running; return how the attempt ended, without output.
+
+        Before the launch, an error other than too little memory is raised: the next host would meet it too.
+        """
+        launched = hasattr(self, "_child")
+        if not launched and not isinstance(error, MemoryError):
+            raise error
+        if launched and self._child.ended_at is None:
+            await self._child.stop(self._context.run.clocks.kill_after)
+        return broken(error, launched=launched, queued=time.monotonic() - self._enqueued_at)
 
     def stop(self) -> None:
         """End the attempt as `cancelled`, unless it has ended already."""

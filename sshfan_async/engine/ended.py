@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Cause",
     "Ended",
+    "broken",
     "channel_closed",
     "concluded",
     "connection_lost",
@@ -121,7 +122,12 @@ def concluded(
     If output could not be kept, or input could not be read, or something else failed here (`failure`), the status is
     `local`, however the command ended.
     """
-    kept, kept_stderr = stdout.value(), stderr.value()
+    kept: bytes | Spilled = b""
+    kept_stderr: bytes | Spilled = b""
+    try:
+        kept, kept_stderr = stdout.value(), stderr.value()
+    except Exception as error:  # out of memory
+        failure = failure or f"its output is lost: {type(error).__name__}: {error}"
     unkept = stdout.failure or stderr.failure
     if failure is not None:
         verdict = failed_here(verdict, failure)
@@ -143,6 +149,14 @@ def concluded(
         stdout_dropped=stdout.dropped,
         stderr_dropped=stderr.dropped,
     )
+
+
+def broken(error: Exception, *, launched: bool, queued: float) -> Ended:
+    """Return the record of an attempt that an error of our own has ended. Its output is lost."""
+    reason = f"internal error: {type(error).__name__}: {error}"
+    phase = Phase.RUN if launched else Phase.QUEUED
+    verdict = Verdict(status=Status.LOCAL, sent=launched, phase=phase, reason=reason)
+    return Ended(verdict=verdict, phases=Phases(queued=queued), remote="unknown" if launched else "ended")
 
 
 # before the launch

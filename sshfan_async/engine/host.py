@@ -92,6 +92,8 @@ class Host:
                 self._attempt = Attempt(context, self._enqueued_at, self)
                 try:
                     ended = await self._attempt.run(self._target)
+                except Exception as error:
+                    ended = await self._attempt.broken(error)
                 finally:
                     self._attempt = None
                 if ended is None:

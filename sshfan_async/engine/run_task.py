@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 
-from sshfan_async.engine.supervisor import Supervisor
+from sshfan_async.engine.supervisor import Supervisor, refuse
 from sshfan_async.process.loops import LoopThread, is_standard
 from sshfan_async.process.uncancelled import wait_for_end
 
@@ -51,7 +51,13 @@ class RunTask:
         fanout = self._run.limits.fanout
         limiter = _ForeignLimiter(fanout, loop) if isinstance(fanout, anyio.CapacityLimiter) else None
         self._supervisor = Supervisor(self._run, emit, followed=self._followed, limiter=limiter)
-        self._thread = LoopThread("sshfan run").__enter__()
+        try:
+            self._thread = LoopThread("sshfan run").__enter__()
+        except OSError as error:
+            self._task = loop.create_future()
+            self._task.set_result(None)
+            refuse(self._run, self._emit, error)
+            return
         self._task = asyncio.wrap_future(self._thread.start(self._supervisor.run))
 
     def _call(self, function: Callable[[], None]) -> None:

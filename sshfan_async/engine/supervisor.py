@@ -45,11 +45,18 @@ if TYPE_CHECKING:
     from sshfan_async.process.readers import Readers
     from sshfan_async.sshlog.verdict import Verdict
 
-__all__ = ["Supervisor"]
+__all__ = ["Supervisor", "refuse"]
 
 # The first call of anyio imports its asyncio backend, which would block the caller's loop for 15 ms.
 with contextlib.suppress(ImportError):
     importlib.import_module("anyio._backends._asyncio")
+
+
+def refuse(run: Run, emit: Callable[[Event], None], error: OSError) -> None:
+    """Emit `HostFinished` for each target instead of a run: nothing can be started here, because of `error`."""
+    for target, name in run.targets.items():
+        ended = Ended(verdict=spawn_failed(error, run.ssh), phases=Phases(queued=0.0))
+        emit(HostFinished(ended.outcome(target, name, 0)))
 
 
 class Supervisor:

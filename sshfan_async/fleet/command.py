@@ -139,6 +139,9 @@ class HostCommand:
         if self._ended or self._cause is not None:
             return
         self._cause, self._stopped_at = cause, time.monotonic()
+        self._guard(self._end_early)
+
+    def _end_early(self) -> None:
         if self._sent_at is None:
             self._host.queue.withdraw(self)
             self._abandon(self._stopped())
@@ -192,7 +195,15 @@ class HostCommand:
     def _call_later(self, seconds: float, function: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, function)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._guard, function)
+
+    def _guard(self, function: Callable[[], None]) -> None:
+        """Call `function`, a step of the stop. An error of our own ends the stop, and reaches the outcome."""
+        try:
+            function()
+        except Exception as error:
+            self._refusal = f"internal error: {type(error).__name__}: {error}"
+            self._give_up()
 
     # events of the channel
 
@@ -208,8 +219,7 @@ class HostCommand:
         if self._ended:
             channel.close()
             return
-        wrapped = run.on_stop is OnStop.ALWAYS or (run.on_stop is OnStop.KILL and not self._host.takes_signals)
-        if wrapped:
+        if run.on_stop is OnStop.ALWAYS or (run.on_stop is OnStop.KILL and not self._host.takes_signals):
             self._reports = Reports(new_secret(), ends_with_input=run.on_stop is OnStop.ALWAYS)
         self._sent_at, self._started_at = time.monotonic(), time.time()
         channel.execute(self._run.text(None if self._reports is None else self._reports.secret))
@@ -347,16 +357,9 @@ class HostCommand:
             after=self._stopped_at - (self._run.began if sent_at is None else sent_at),
             phase=Phase.QUEUED if sent_at is None else Phase.RUN,
             sent=sent_at is not None,
-            note=self._waited_for() if sent_at is None else self._refusal,
+            note=self._refusal if sent_at is not None else self._host.queue.waits_for(self._channel),
         )
         return with_wrapper_note(verdict, self._reports, accepted=self._accepted)
-
-    def _waited_for(self) -> str:
-        if self._channel is not None:
-            return "the host did not open a session for it"
-        if self._host.queue.sessions is not None:
-            return "no session became free for it"
-        return "the host was not connected"
 
     def _phases(self) -> Phases:
         now, sent_at = time.monotonic(), self._sent_at
@@ -368,11 +371,10 @@ class HostCommand:
     def _conclude(self, verdict: Verdict, clock: Clock | None = None) -> None:
         phases = self._phases()
         self._ended = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._unreported is not None:
-            self._unreported.cancel()
+        for timer in (self._timer, self._unreported):
+            if timer is not None:
+                timer.cancel()
+        self._timer = None
         if self._reports is not None and (remaining := self._reports.flush()):
             self._keep_stderr(remaining)
         ended = concluded(

@@ -14,7 +14,7 @@ import anyio
 from sshfan_async.fleet.home import Home, cannot_be_stopped
 from sshfan_async.fleet.part import Part, RunOutcomes
 from sshfan_async.fleet.settings import checked_settings
-from sshfan_async.process.loops import is_standard
+from sshfan_async.process.loops import in_thread, is_standard
 from sshfan_async.process.uncancelled import complete
 from sshfan_async.settings import CommandOptions, Ssh
 
@@ -201,7 +201,7 @@ class Fleet(FleetPart):
 
     async def __aenter__(self) -> Self:
         if _POOL not in sys.modules:
-            await anyio.to_thread.run_sync(import_module, _POOL)  # takes 50 ms, too long for the event loop
+            await in_thread(import_module, _POOL)  # takes 50 ms, too long for the event loop
         home = self._home
         pool = home.enter(here=is_standard(asyncio.get_running_loop()))
         try:

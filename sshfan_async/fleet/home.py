@@ -7,6 +7,7 @@ import os
 from concurrent.futures import wait
 from typing import TYPE_CHECKING
 
+from sshfan_async.errors import FleetUnavailable
 from sshfan_async.process.loops import LoopThread
 from sshfan_async.process.uncancelled import complete
 
@@ -43,18 +44,23 @@ class Home:
 
         Raises:
             RuntimeError: the fleet was entered before.
+            FleetUnavailable: no thread can be started.
 
         """
+        from sshfan_async.engine.ended import spawn_failed
         from sshfan_async.fleet.pool import Pool
 
         if self.pool is not None:
             raise RuntimeError("a fleet can be entered only once: create another one")
-        self.pool, self._process = Pool(self.settings), os.getpid()
         if here:
             self._loop = asyncio.get_running_loop()
         else:
-            self._thread = LoopThread("sshfan fleet").__enter__()
+            try:
+                self._thread = LoopThread("sshfan fleet").__enter__()
+            except OSError as error:
+                raise FleetUnavailable(spawn_failed(error, self.settings.ssh).reason) from None
             self._loop = self._thread.loop
+        self.pool, self._process = Pool(self.settings), os.getpid()
         return self.pool
 
     def close(self) -> None:

@@ -137,6 +137,12 @@ class Queue:
         self._since[command] = _now()
         self.pump()
 
+    def waits_for(self, channel: Channel | None) -> str:
+        """Return what a command waits for, in words. `channel`: the one that is being opened for it."""
+        if channel is not None:
+            return "the host did not open a session for it"
+        return "the host was not connected" if self.sessions is None else "no session became free for it"
+
     def withdraw(self, command: Waiter) -> None:
         """Remove `command` from the queue, if it is there."""
         with contextlib.suppress(ValueError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -65,8 +66,14 @@ class LoopThread:
         self._abandoned = False
 
     def __enter__(self) -> Self:
+        """Start the thread and its loop.
+
+        Raises:
+            OSError: no thread can be started, or there are no descriptors for the loop.
+
+        """
         try:
-            self._thread.start()
+            self._start()
             self.loop = self._running.result()
         except BaseException:
             # A signal handler has raised it, or no thread can be started.
@@ -75,6 +82,12 @@ class LoopThread:
                 self._end(self._running.result())
             raise
         return self
+
+    def _start(self) -> None:
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, "no thread can be started: out of processes or memory (ulimit -u)") from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -105,10 +106,15 @@ async def open_source(value: Input) -> Source:
     if _is_plain_file(value):
         return _File(os.dup(value.fileno()), value.tell())
     cancel_read_end, cancel_write_end = os.pipe()
+    unused = [cancel_read_end]  # the thread takes it out, and closes it
     try:
-        return await anyio.to_thread.run_sync(_copied, value, cancel_read_end, abandon_on_cancel=True)
+        return await anyio.to_thread.run_sync(lambda: _copied(value, unused.pop()), abandon_on_cancel=True)
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, "no thread can be started to read it (ulimit -u)") from error
     finally:
         os.close(cancel_write_end)
+        with contextlib.suppress(IndexError):
+            os.close(unused.pop())
 
 
 def _is_plain_file(stream: BinaryIO) -> bool:
@@ -133,6 +139,12 @@ def _copied(stream: BinaryIO, cancel_pipe: int) -> _Spooled:
                 spool.write(data, spool.reserve(len(data)))
                 size += len(data)
             spool.close()
+        except Exception as error:
+            spool.close()
+            del spool  # the traceback of the exception would keep the file open
+            if isinstance(error, OSError):
+                raise
+            raise OSError(errno.EIO, f"{type(error).__name__}: {error}") from error  # of the stream's own code
         except BaseException:
             spool.close()
             del spool  # the traceback of the exception would keep the file open

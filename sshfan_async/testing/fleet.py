@@ -7,9 +7,10 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from anyio import CancelScope, to_thread
+from anyio import CancelScope
 
 from sshfan_async.errors import InvalidSetting
+from sshfan_async.process.loops import in_thread
 from sshfan_async.settings import Ssh, option_texts
 from sshfan_async.testing import server
 from sshfan_async.testing.configuration import RESERVED, ssh_config
@@ -99,7 +100,7 @@ class SshdFleet:
 
     async def __aenter__(self) -> Self:
         try:
-            return await to_thread.run_sync(self.__enter__)
+            return await in_thread(self.__enter__)
         except BaseException:
             # A native Task.cancel() does not wait for the thread, which may still be starting sshd.
             self._end()
@@ -113,7 +114,7 @@ class SshdFleet:
     ) -> None:
         try:
             with CancelScope(shield=True):
-                await to_thread.run_sync(self._end)
+                await in_thread(self._end)
         finally:
             self._end()  # a native Task.cancel() does not wait for the thread, but the lock in here does
 

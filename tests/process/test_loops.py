@@ -175,7 +175,7 @@ def test_worker_thread_is_not_needed() -> None:
 def test_nothing_is_left_if_no_thread_can_be_started() -> None:
     before = threading.stack_size(2**47)
     try:
-        with pytest.raises(RuntimeError, match="thread"):
+        with pytest.raises(OSError, match="no thread can be started"):
             LoopThread("test").__enter__()
     finally:
         threading.stack_size(before)

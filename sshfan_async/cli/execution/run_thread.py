@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sshfan_async.cli.execution.own_process import watch_children
 from sshfan_async.cli.execution.rollout import Rollout, Rules
-from sshfan_async.engine.supervisor import Supervisor
+from sshfan_async.engine.supervisor import Supervisor, refuse
 from sshfan_async.event import HostFinished, HostOutput, HostPhase
 from sshfan_async.process.loops import LoopThread
 
@@ -38,7 +38,8 @@ class RunThread:
         self._phases = phases
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread = LoopThread("sshfan run")
-        self._result: Future[None]
+        self._result: Future[None] | None = None
+        """None if the thread cannot be started."""
         self._supervisor: Supervisor | None = None
         self._rollout: Rollout | None = None
         self._stopped = False
@@ -48,16 +49,22 @@ class RunThread:
         self._shown_bytes = 0
 
     def __enter__(self) -> Self:
-        self._thread.__enter__()
-        self._result = self._thread.start(self._supervise)
-        self._result.add_done_callback(lambda _: self._queue.put(None))
+        try:
+            self._thread.__enter__()
+        except OSError as error:
+            refuse(self._run, self._queue.put, error)
+            self._queue.put(None)
+        else:
+            self._result = self._thread.start(self._supervise)
+            self._result.add_done_callback(lambda _: self._queue.put(None))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
-        self._thread.__exit__(kind, error, traceback)
+        if self._result is not None:
+            self._thread.__exit__(kind, error, traceback)
 
     @property
     def ended_by(self) -> str | None:
@@ -90,7 +97,8 @@ class RunThread:
             self._shown_bytes += sum(len(event.data) for event in events if isinstance(event, HostOutput))
             if self._paused and self._emitted_bytes - self._shown_bytes <= _MOST_QUEUED // 4:
                 self._call(self._resume)
-        self._result.result()
+        if self._result is not None:
+            self._result.result()
 
     def remaining(self) -> list[Event]:
         """Return the events that `events` has not yielded. Call this after the `with` block."""

@@ -34,14 +34,16 @@ def dry_run(run: Run) -> int:
     """Print the ssh command lines, run nothing on any host, and return the exit code.
 
     Raises:
-        InvalidSetting: the ssh program is not installed.
+        InvalidSetting: the ssh program is not installed, or cannot be started.
 
     """
     try:
         path = find_program(run.ssh)
+        client = run_alone(ask_version, path)
     except FileNotFoundError as error:
         raise InvalidSetting(f"no such program: {str(error)!r}: install the package openssh-client") from None
-    client = run_alone(ask_version, path)
+    except OSError as error:
+        raise InvalidSetting(f"cannot start {path!r}: {error.strerror or error}") from None
     common = common_argv(run.ssh, client, connect_timeout=run.clocks.connect_timeout)
     lines = [
         shlex.join(target_argv(common, target, run.command, user=run.user, log_path=os.devnull))
@@ -49,8 +51,7 @@ def dry_run(run: Run) -> int:
     ]
     for line in lines:
         _print(line)
-    with ThreadPoolExecutor(_CONCURRENCY) as pool:
-        found = list(pool.map(lambda target: _overrides(run, common, target), run.targets))
+    found = _overrides_of_all(run, common)
     hosts_by_overrides: dict[tuple[str, ...], list[str]] = {}
     for name, overrides in zip(run.targets.values(), found, strict=True):
         hosts_by_overrides.setdefault(overrides, []).append(name)
@@ -64,6 +65,17 @@ def dry_run(run: Run) -> int:
     if run.on_stop is not OnStop.LEAVE:
         _print("# the command runs in a wrapper on the host, which can kill it; --kill=never: no wrapper")
     return 0
+
+
+def _overrides_of_all(run: Run, common: tuple[str, ...]) -> list[tuple[str, ...]]:
+    def overrides(target: Target) -> tuple[str, ...]:
+        return _overrides(run, common, target)
+
+    try:
+        with ThreadPoolExecutor(_CONCURRENCY) as pool:
+            return list(pool.map(overrides, run.targets))
+    except RuntimeError:  # no thread can be started
+        return list(map(overrides, run.targets))
 
 
 def _print(line: str) -> None:

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from tests.support.examples import difference
+from tests.support.examples import difference, marked_block
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sshfan_async.testing import SshdFleet
-
-DOCS = Path(__file__).parent.parent / "docs"
-
-
-def marked_block(document: str, name: str) -> str:
-    """Return the code block that follows `<!-- name -->`."""
-    found = re.findall(
-        rf"<!-- {name} -->\n```python\n(.*?)^```$", (DOCS / document).read_text(), re.DOTALL | re.MULTILINE
-    )
-    assert len(found) == 1
-    return str(found[0])
 
 
 @pytest.fixture

@@ -117,6 +117,14 @@ def difference(shown: str, output: str, varies: str | None) -> str | None:
     return "\n".join(["its output differs:", *lines])
 
 
+def marked_block(document: str, name: str) -> str:
+    """Return the code block of a page in docs/ that follows `<!-- name -->`."""
+    page = Path(__file__).parents[2] / "docs" / document
+    found = re.findall(rf"<!-- {name} -->\n```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(found) == 1
+    return str(found[0])
+
+
 def comparable(text: str, varies: str | None) -> list[str]:
     """Return the lines in a fixed order, without what may differ from run to run."""
     if varies is not None:

@@ -22,6 +22,8 @@ __all__ = ["NOTHING", "Capture", "Nothing", "Store"]
 
 _JOIN_LIMIT = 1024 * 1024
 """Bytes. An output in memory that is longer stays in the chunks in which it was read."""
+_SMALL = 4096
+"""Bytes up to which chunks are joined when they arrive."""
 
 
 class Store:
@@ -140,13 +142,13 @@ class Capture:
         if self._spool is None and self._store.reserve(len(data)):
             if self._chunks is None:
                 self._chunks = []
-            self._chunks.append(data)
+            _append(self._chunks, data)
             self.kept += len(data)
             return None
         if self._queue is not None or (self._writing is not None and not self._writing[0].done()):
             if self._queue is None:
                 self._queue = []
-            self._queue.append(data)
+            _append(self._queue, data)
             self.kept += len(data)
             return None
         return self._spill(len(data), lambda spool, offset: spool.write(data, offset))
@@ -256,6 +258,14 @@ class Capture:
 
     def _fail(self, error: OSError) -> None:
         self.failure = error.with_traceback(None)  # its frames refer to this capture and to the file
+
+
+def _append(chunks: list[bytes], data: bytes) -> None:
+    """Add `data` to `chunks`. Join small chunks: each one is an object of up to 50 bytes more than its data."""
+    if chunks and len(chunks[-1]) + len(data) <= _SMALL:
+        chunks[-1] += data
+    else:
+        chunks.append(data)
 
 
 class Nothing:

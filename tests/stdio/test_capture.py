@@ -40,6 +40,14 @@ def test_pieces_join_in_order(store: Store) -> None:
     assert (read(capture), capture.dropped) == (b"abcdefghi", 0)
 
 
+def test_output_that_comes_in_many_small_pieces_costs_little_more_than_its_size(store: Store) -> None:
+    capture = store.capture(None)
+    for number in range(100_000):
+        capture.write(b"%d\n" % (number % 10))
+    assert len(capture._chunks or ()) + len(capture._queue or ()) <= 200_000 / 2048
+    assert read(capture) == 10_000 * b"0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n"
+
+
 def test_two_captures_do_not_mix(store: Store) -> None:
     left, right = store.capture(None), store.capture(None)
     for number in range(20):

@@ -194,8 +194,13 @@ class FleetHost:
     async def _connect_and_hold(self, concluded: asyncio.Future[None]) -> None:
         """Connect, give the connection to the queue, and wait until it is lost."""
         master = await self._connect()
-        if master is None:
-            return
+        if master is not None:
+            try:
+                await self._hold(master, concluded)
+            finally:
+                await master.end()
+
+    async def _hold(self, master: Master, concluded: asyncio.Future[None]) -> None:
         max_age = self._context.settings.max_age
         held = self._held = self._latest = Held(master, Sessions(self.queue, master.connection))
         self._open.add(held)

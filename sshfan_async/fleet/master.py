@@ -66,6 +66,13 @@ class Master:
         except OSError as error:
             verdict = spawn_failed(error, self._context.settings.ssh)
             return Ended(verdict=verdict, phases=Phases(queued=time.monotonic() - enqueued_at))
+        try:
+            return self._ended(verdict, clock, enqueued_at, started_at)
+        except BaseException:
+            await self._end()
+            raise
+
+    def _ended(self, verdict: Verdict, clock: Clock | None, enqueued_at: float, started_at: float) -> Ended:
         child, ssh_log = self._child, self.ssh_log
         ended_at = time.monotonic() if child.ended_at is None else child.ended_at
         return Ended(
@@ -86,12 +93,16 @@ class Master:
                 await asyncio.wait([exit_], timeout=_EXIT_WAIT)
         finally:
             exited = exit_.done()
-            self.connection.close()
-            await self._end()
+            await self.end()
         reason = await closed
         if reason or not exited:
             return reason or "the ssh master closed its control socket"
         return self._exit_reason()
+
+    async def end(self) -> None:
+        """Close the connection and end ssh, if they have not ended."""
+        self.connection.close()
+        await self._end()
 
     def retire(self) -> None:
         """Close the connection; `lost` then ends ssh."""

@@ -5,6 +5,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from sshfan_async import Fleet, Status
 from tests.support import processes
 from tests.support.fleets import master
@@ -106,3 +108,22 @@ async def test_old_connection_finishes_its_commands_and_takes_no_more(stock_flee
         assert (await fleet.run("sleep 0.6")).ok
         assert (await fleet.run("true")).ok
         assert not processes.is_running(before)
+
+
+# errors of our own
+
+
+@pytest.mark.parametrize("where", ["fleet.master.phases", "sshlog.server.MasterLog.takes_signals"])
+async def test_error_of_our_own_while_connecting_is_told_and_leaves_no_child(
+    stock_fleet: SshdFleet, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("ours")
+
+    before = processes.children()
+    with monkeypatch.context() as context:
+        context.setattr(f"sshfan_async.{where}", fail)
+        async with Fleet(stock_fleet.hosts[0], ssh=stock_fleet.ssh, retries=0) as fleet:
+            (outcome,) = fleet.status
+    assert (outcome.status, outcome.reason) == (Status.LOCAL, "internal error: ZeroDivisionError: ours")
+    assert processes.children() == before

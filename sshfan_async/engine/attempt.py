@@ -84,10 +84,13 @@ class Attempt:
         Failures and cancellations are returned too, not raised. Return None if it was stopped before the launch.
         """
         context = self._context
-        launch, short = partial(self._launch, target), partial(context.run_log.host_delayed, target)
         self._waiter = asyncio.current_task()
         try:
-            if not await context.gate.start(launch, until=context.flow.deadline, short=short):
+            if not await context.gate.start(
+                partial(self._launch, target),
+                until=context.flow.deadline,
+                short=partial(context.run_log.host_delayed, target),
+            ):
                 return None
         except asyncio.CancelledError:
             self._take_cancellation()

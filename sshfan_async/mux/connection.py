@@ -136,7 +136,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._out:
             out, self._out = self._out, []
             if not self._transport.is_closing():
-                self._transport.writelines(out)
+                # Not `writelines`: in Python 3.12 and 3.13.0 it never calls `pause_writing`.
+                self._transport.write(b"".join(out))
 
     # called by asyncio
 

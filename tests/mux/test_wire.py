@@ -149,8 +149,11 @@ async def test_host_whose_questions_nobody_reads_the_answers_to_is_dropped(
     path = os.fspath(sockets / "s")
     async with await asyncio.start_unix_server(serve, path):
         connection = await open_connection(path)
-        async with asyncio.timeout(PATIENCE):
-            reason = await connection.closed
+        try:
+            async with asyncio.timeout(PATIENCE):
+                reason = await connection.closed
+        finally:
+            connection.close()
     assert "more than 1,000 requests, and their answers are not read" in reason
     assert 64 * 1024 < most < 128 * 1024
 

@@ -65,7 +65,7 @@ async def test_never_more_than_the_fanout_are_in_flight(stand_in: Callable[..., 
 async def test_all_at_once_without_a_fanout(stand_in: Callable[..., Ssh], tmp_path: Path) -> None:
     # Each waits for all the others.
     here = tmp_path / "here"
-    ssh = stand_in(f"echo x >>{here}; until [ $(wc -l <{here}) = 80 ]; do sleep 0.02; done")
+    ssh = stand_in(f"echo x >>{here}; until [ $(wc -l <{here}) = 80 ]; do sleep 0.2; done")
     report = await fan_out(hosts(80), "true", fanout=None, ssh=ssh)
     assert report.ok
 

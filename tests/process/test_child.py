@@ -194,7 +194,7 @@ async def test_nothing_is_left_open() -> None:
 
 
 @pytest.mark.parametrize("cancellation", CANCELLATIONS, ids=str)
-async def test_stop_reaps_the_child_whoever_is_cancelled(cancellation: Cancellation) -> None:
+async def test_stop_reaps_the_child_although_tasks_are_cancelled(cancellation: Cancellation) -> None:
     before, open_before = children(), descriptors()
     for turns in range(1, 9):
         child = start("sh", "-c", "trap '' TERM; while :; do sleep 0.01; done")

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from sshfan_async.mux.connection import Connection, open_connection
 from sshfan_async.mux.wire import MuxError
+from tests.support.loops import Turns
 from tests.support.mux import CONFIRMATION, HELLO, READY, Session, packet, run, speaking
 from tests.support.processes import PATIENCE
 
@@ -98,31 +99,23 @@ async def test_messages_that_concern_nobody_change_nothing(sockets: Path) -> Non
 
 
 async def test_flood_of_small_packets_leaves_turns_to_others(sockets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    turn, receive = 0, Connection._receive
-    turns: Counter[int] = Counter()
+    turns, receive = Turns(), Connection._receive
+    received: Counter[int] = Counter()
 
     def counted(connection: Connection, data: memoryview, start: int, end: int) -> None:
-        turns[turn] += 1
+        received[turns.number] += 1
         receive(connection, data, start, end)
 
-    async def count_turns() -> None:
-        nonlocal turn
-        while True:
-            turn += 1
-            await asyncio.sleep(0)
-
     monkeypatch.setattr(Connection, "_receive", counted)
-    counting = asyncio.create_task(count_turns())
     flood = 20_000 * packet(2, b"")
     ending = _channel_request(b"exit-status", tail=struct.pack(">I", 5)) + packet(97, 0)
-    async with speaking(sockets, then=CONFIRMATION + flood + ending) as path:
+    async with turns, speaking(sockets, then=CONFIRMATION + flood + ending) as path:
         connection = await open_connection(path)
         session = await run(connection, "true")
         assert session.told == [("exited", 5)]
         connection.close()
-    counting.cancel()
-    assert turns.total() == 20_003
-    assert max(turns.values()) <= 256
+    assert received.total() == 20_003
+    assert max(received.values()) <= 256
 
 
 async def test_host_whose_questions_nobody_reads_the_answers_to_is_dropped(

@@ -10,6 +10,7 @@ import pytest
 
 from sshfan_async import Ssh, fan_out
 from sshfan_async.process.spawn_gate import SpawnGate, spawn_gate
+from tests.support.loops import Turns
 from tests.support.processes import until
 
 if TYPE_CHECKING:
@@ -243,24 +244,16 @@ async def test_one_child_is_started_per_turn_of_the_loop(
     stand_in: Callable[..., Ssh], monkeypatch: pytest.MonkeyPatch, runs: int
 ) -> None:
     ssh = stand_in("exit 0")
-    turn = 0
+    turns, start = Turns(), asyncio.create_subprocess_exec
     starts: list[int] = []
-    start = asyncio.create_subprocess_exec
 
     async def counted(*arguments: Any, **options: Any) -> Any:
-        starts.append(turn)
+        starts.append(turns.number)
         return await start(*arguments, **options)
 
-    async def count_turns() -> None:
-        nonlocal turn
-        while True:
-            turn += 1
-            await asyncio.sleep(0)
-
     monkeypatch.setattr(asyncio, "create_subprocess_exec", counted)
-    counting = asyncio.create_task(count_turns())
     hosts = [f"web{n}" for n in range(40 // runs)]
-    await asyncio.gather(*(fan_out(hosts, "true", ssh=ssh) for _ in range(runs)))
-    counting.cancel()
+    async with turns:
+        await asyncio.gather(*(fan_out(hosts, "true", ssh=ssh) for _ in range(runs)))
     assert len(starts) >= 40
     assert len(set(starts)) == len(starts)

@@ -44,3 +44,23 @@ def uvloop_policy() -> Iterator[None]:
             yield
         finally:
             asyncio.set_event_loop_policy(before)
+
+
+class Turns:
+    """Counts the turns of the running event loop, inside `async with`."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._counting: asyncio.Task[None]
+
+    async def __aenter__(self) -> Turns:
+        self._counting = asyncio.create_task(self._count())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._counting.cancel()
+
+    async def _count(self) -> None:
+        while True:
+            self.number += 1
+            await asyncio.sleep(0)

@@ -82,13 +82,14 @@ async def test_exit_code_is_the_commands_own(fleet: SshdFleet, code: int) -> Non
 
 
 async def test_phases_add_up_and_name_the_slow_one(fleet: SshdFleet) -> None:
-    outcome = (await fan_out("node001", "sleep 0.5", ssh=fleet.ssh))["node001"]
+    outcome = (await fan_out("node001", "sleep 1", ssh=fleet.ssh))["node001"]
     phases = dict(outcome.phases)
     assert list(phases) == list(Phase)
     assert sum(seconds for phase, seconds in phases.items() if phase is not Phase.QUEUED) == pytest.approx(
         outcome.elapsed, abs=0.001
     )
-    assert 0.5 <= phases[Phase.RUN] < 0.6
+    assert max(phases, key=lambda phase: phases[phase]) is Phase.RUN
+    assert phases[Phase.RUN] >= 1
 
 
 async def test_outcomes_and_reports_pickle(fleet: SshdFleet) -> None:

@@ -190,7 +190,8 @@ def test_server_that_stops_closes_the_fleet(
     with server.request_load():
         bell.wait(3)
         server.stop()
-    assert mark.commands() == set()
+    # The shell's end is reported at once; the signal may reach the rest of its process group a moment later.
+    wait_until(lambda: not mark.commands(), "the commands to end")
 
 
 def test_guard_ends_each_ssh_of_a_worker_that_is_killed(

@@ -56,7 +56,7 @@ async def test_nothing_is_claimed_of_a_forced_command_that_hangs(mark: Mark) -> 
 NOT_RUN = "the clean-up wrapper did not run there"
 
 
-@pytest.mark.parametrize("timeout", [0.3, 1.5], ids=["before the watchdog is given up", "after that"])
+@pytest.mark.parametrize("timeout", [0.3, 5.5], ids=["before the watchdog is given up", "after that"])
 @pytest.mark.parametrize("on_stop", ["kill", "always"])
 async def test_stopped_command_that_nothing_watched_says_so(
     mark: Mark, timeout: float, on_stop: Literal["kill", "always"]
@@ -134,6 +134,26 @@ async def test_stop_waits_a_second_for_a_watchdog_that_has_not_reported() -> Non
 async def test_watchdog_that_reports_late_gets_the_kill_request(mark: Mark) -> None:
     with forcing('sleep 0.4; eval "$SSH_ORIGINAL_COMMAND"') as fleet:
         (outcome,) = await fan_out("node001", mark.sleep, timeout=0.2, kill_after=5, ssh=fleet.ssh)
+    assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "ended")
+    assert mark.processes() == set()
+
+
+SLOW_SHELL = 'sleep 1.3; eval "$SSH_ORIGINAL_COMMAND"'
+
+
+async def test_command_of_a_slow_login_shell_is_watched(mark: Mark) -> None:
+    with forcing(SLOW_SHELL) as fleet:
+        (outcome,) = await fan_out("node001", mark.sleep, timeout=2.5, kill_after=5, ssh=fleet.ssh)
+    assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "ended")
+    assert mark.processes() == set()
+
+
+async def test_command_of_a_slow_login_shell_is_watched_in_a_fleet_too(mark: Mark) -> None:
+    with forcing(SLOW_SHELL) as server:
+        async with Fleet("node001", ssh=server.ssh) as fleet:
+            (link,) = fleet._pool._hosts.values()
+            link.takes_signals = False  # as with a server before 7.9
+            (outcome,) = await fleet.run(mark.sleep, timeout=2.5, kill_after=5)
     assert (outcome.status, outcome.remote) == (Status.TIMED_OUT, "ended")
     assert mark.processes() == set()
 

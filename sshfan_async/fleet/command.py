@@ -16,7 +16,8 @@ from sshfan_async.engine.ended import (
     with_wrapper_note,
 )
 from sshfan_async.outcome import Phase, Phases
-from sshfan_async.process.watchdog import EXIT_SECONDS, KILL_SLACK, REPORT_SECONDS, Reports, new_secret
+from sshfan_async.process import watchdog
+from sshfan_async.process.watchdog import Reports, new_secret
 from sshfan_async.settings import OnStop
 from sshfan_async.stdio.capture import NOTHING, Capture
 from sshfan_async.stdio.feed import Feed
@@ -156,14 +157,13 @@ class HostCommand:
             self._call_later(self._run.run.clocks.kill_after, self._kill)
             return True
         if self._reports.watched is None:
-            self._call_later(REPORT_SECONDS, self._request_late)
+            self._call_later(watchdog.LATE_REPORT_SECONDS, self._request_late)
             return True
         return self._write_request(self._reports)
 
     def _request_late(self) -> None:
         """Request the kill if the watchdog has reported itself meanwhile; otherwise give up."""
-        assert self._reports is not None
-        if not self._write_request(self._reports):
+        if self._reports is None or not self._write_request(self._reports):
             self._give_up()
 
     def _write_request(self, reports: Reports) -> bool:
@@ -173,7 +173,7 @@ class HostCommand:
         request = reports.kill_request()
         if self._channel.write(request) < len(request):
             return False
-        self._call_later(self._run.run.clocks.kill_after + KILL_SLACK, self._give_up)
+        self._call_later(self._run.run.clocks.kill_after + watchdog.KILL_SLACK, self._give_up)
         return True
 
     def _kill(self) -> None:
@@ -243,7 +243,9 @@ class HostCommand:
         if accepted:
             self._accepted = self._accepted or request == "exec"
             if request == "exec" and self._reports is not None and not self._reports.ends_with_input:
-                self._unreported = asyncio.get_running_loop().call_later(REPORT_SECONDS, self._give_up_watchdog)
+                self._unreported = asyncio.get_running_loop().call_later(
+                    watchdog.REPORT_SECONDS, self._give_up_watchdog
+                )
             return
         if request == "exec":
             self._refusal = "the host refused the command"
@@ -276,7 +278,7 @@ class HostCommand:
             if self._reports.watched is False:
                 self.writable()
             if self._reports.ended:  # another process may hold the output open
-                self._call_later(EXIT_SECONDS, self._give_up)
+                self._call_later(watchdog.EXIT_SECONDS, self._give_up)
         self._keep_stderr(data)
 
     def _keep_stderr(self, data: bytes) -> None:
@@ -365,8 +367,7 @@ class HostCommand:
         now, sent_at = time.monotonic(), self._sent_at
         if sent_at is None:
             return Phases(queued=now - self._run.began)
-        ended_at = now if self._cause is None else self._stopped_at
-        return Phases(queued=sent_at - self._run.began, run=ended_at - sent_at)
+        return Phases(queued=sent_at - self._run.began, run=(self._stopped_at if self._cause else now) - sent_at)
 
     def _conclude(self, verdict: Verdict, clock: Clock | None = None) -> None:
         phases = self._phases()

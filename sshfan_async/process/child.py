@@ -18,7 +18,7 @@ from sshfan_async.outcome import Phase
 from sshfan_async.process.pipes import CHUNK, DEFAULT_SIZE, available, enlarge, open_pipe, read, readable_bytes
 from sshfan_async.process.spawn import start_program
 from sshfan_async.process.uncancelled import unlisted_task, wait_for_end
-from sshfan_async.process.watchdog import EXIT_SECONDS, KILL_SLACK, REPORT_SECONDS
+from sshfan_async.process.watchdog import EXIT_SECONDS, KILL_SLACK, LATE_REPORT_SECONDS, REPORT_SECONDS
 from sshfan_async.stdio.capture import NOTHING, Capture, Nothing
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ class Child:
         """Return whether a watchdog can read a kill request; wait for its first report if it may come."""
         if self._stdin < 0 or not self.ssh_log.may_be_sent or self.ssh_log.phase() is Phase.CLOSE:
             return False  # in CLOSE, command and watchdog have ended, and another process holds the outputs open
-        await self._until(lambda: reports.watched is not None, REPORT_SECONDS)
+        await self._until(lambda: reports.watched is not None, LATE_REPORT_SECONDS)
         if reports.watched is None:
             self._close_stdin()
         return reports.watched is True and self._stdin >= 0

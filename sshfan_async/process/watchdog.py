@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sshfan_async.settings import OnStop
 
-__all__ = ["EXIT_SECONDS", "KILL_SLACK", "REPORT_SECONDS", "Reports", "Wrapper", "new_secret"]
+__all__ = ["EXIT_SECONDS", "KILL_SLACK", "LATE_REPORT_SECONDS", "REPORT_SECONDS", "Reports", "Wrapper", "new_secret"]
 
-REPORT_SECONDS = 1.0
-"""Seconds in which a watchdog reports itself, from the command's acceptance; and after a stop, if it has not yet."""
+REPORT_SECONDS = 5.0
+"""Seconds in which a watchdog reports itself, from the command's acceptance. A login shell can start slowly."""
+LATE_REPORT_SECONDS = 1.0
+"""Seconds in which a watchdog that has not reported itself does so after a stop."""
 KILL_SLACK = 4.0
 """Seconds beyond the grace for the kill request to arrive and for the answer, which comes within 2.8 s of it."""
 EXIT_SECONDS = 1.0

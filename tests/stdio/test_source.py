@@ -267,13 +267,22 @@ async def test_file_that_cannot_be_read_to_its_end_is_a_failure_here(
     assert int(outcome.stdout) == 100_000
 
 
-@pytest.mark.parametrize("on_stop", ["leave", "always"])
-async def test_over_a_fleet_too(fleet: SshdFleet, half_readable: BinaryIO, on_stop: Any) -> None:
+async def test_over_a_fleet_too(fleet: SshdFleet, half_readable: BinaryIO) -> None:
     async with Fleet("node001", ssh=fleet.ssh) as warm:
-        outcome = (await warm.run("wc -c", stdin=half_readable, on_stop=on_stop, timeout=20))["node001"]
+        outcome = (await warm.run("wc -c", stdin=half_readable, on_stop="leave", timeout=20))["node001"]
     assert (outcome.status, outcome.sent, outcome.exit_code) == (Status.LOCAL, True, 0)
     assert outcome.reason == "its standard input cannot be read to its end: Input/output error"
     assert int(outcome.stdout) == 100_000
+
+
+async def test_early_end_of_the_input_ends_a_command_with_always(fleet: SshdFleet, half_readable: BinaryIO) -> None:
+    async with Fleet("node001", ssh=fleet.ssh) as warm:
+        command = "trap '' TERM; wc -c; sleep 60"  # the end of the session's input is the kill request
+        run = warm.run(command, stdin=half_readable, on_stop="always", timeout=30, kill_after=0.5)
+        outcome = (await run)["node001"]
+    assert (outcome.status, outcome.sent) == (Status.LOCAL, True)
+    said = "its standard input cannot be read to its end: Input/output error"
+    assert outcome.reason == f"{said}; the remote command was killed by signal KILL"
 
 
 async def test_file_that_shrinks_while_it_is_sent_ends_where_it_ends_now(

@@ -223,8 +223,7 @@ class HostCommand:
             self._reports = Reports(new_secret(), ends_with_input=run.on_stop is OnStop.ALWAYS)
         self._sent_at, self._started_at = time.monotonic(), time.time()
         channel.execute(self._run.text(None if self._reports is None else self._reports.secret))
-        if self._run.source is not None:
-            self._feed = Feed(self._run.source)
+        self._feed = None if self._run.source is None else Feed(self._run.source)
         self.writable()
         if run.clocks.timeout is not None:
             self._timer = asyncio.get_running_loop().call_later(run.clocks.timeout, self.stop, "timeout")
@@ -367,7 +366,8 @@ class HostCommand:
         now, sent_at = time.monotonic(), self._sent_at
         if sent_at is None:
             return Phases(queued=now - self._run.began)
-        return Phases(queued=sent_at - self._run.began, run=(self._stopped_at if self._cause else now) - sent_at)
+        ended_at = now if self._cause is None else self._stopped_at
+        return Phases(queued=sent_at - self._run.began, run=ended_at - sent_at)
 
     def _conclude(self, verdict: Verdict, clock: Clock | None = None) -> None:
         phases = self._phases()

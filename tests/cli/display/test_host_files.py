@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sshfan_async.cli.display.host_files import file_name
 from tests.support.cli_program import LIMIT
+from tests.support.planted import PLANTED, plant
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,18 +82,13 @@ def test_host_whose_file_cannot_be_written_is_told_and_its_command_goes_on(start
 
 
 @pytest.mark.parametrize("option", ["--outdir", "--errdir"])
-@pytest.mark.parametrize("kind", ["symbolic link", "FIFO", "directory"])
+@pytest.mark.parametrize("kind", PLANTED)
 def test_only_regular_files_are_replaced(on_fleet: Sshfan, tmp_path: Path, option: str, kind: str) -> None:
     out, victim = tmp_path / "out", tmp_path / "victim"
     out.mkdir()
     victim.write_text("mine")
     planted = out / "node002"
-    if kind == "symbolic link":
-        planted.symlink_to(victim)
-    elif kind == "FIFO":
-        os.mkfifo(planted)
-    else:
-        planted.mkdir()
+    plant(kind, planted, victim)
     done = on_fleet(option, str(out), "-w", "node[001-002]", f"touch {tmp_path}/started")
 
     assert done.returncode == 2

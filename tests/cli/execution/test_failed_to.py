@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.planted import PLANTED, plant
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,16 +35,11 @@ def test_the_old_file_stays_until_the_run_has_ended(on_fleet: Sshfan, tmp_path: 
     assert list(tmp_path.iterdir()) == [again]
 
 
-@pytest.mark.parametrize("kind", ["symbolic link", "FIFO", "directory"])
+@pytest.mark.parametrize("kind", PLANTED)
 def test_only_a_regular_file_is_replaced(on_fleet: Sshfan, tmp_path: Path, kind: str) -> None:
     planted, victim = tmp_path / "again", tmp_path / "victim"
     victim.write_text("mine")
-    if kind == "symbolic link":
-        planted.symlink_to(victim)
-    elif kind == "FIFO":
-        os.mkfifo(planted)
-    else:
-        planted.mkdir()
+    plant(kind, planted, victim)
     done = on_fleet("--failed-to", str(planted), "-w", "node001", "exit 1")
 
     why = f"cannot write to --failed-to '{planted}': it is a {kind}, not a regular file"

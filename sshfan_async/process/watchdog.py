@@ -12,7 +12,6 @@ only, and the watchdog's later ones only with the nonce of our kill request, whi
 
 from __future__ import annotations
 
-import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -175,12 +174,13 @@ class Reports:
     A line that is not expected is the command's own, even if it begins with the secret.
     """
 
-    __slots__ = ("_lines", "_nonce", "_partial", "_pattern", "ended", "ends_with_input", "left", "secret", "watched")
+    __slots__ = ("_lines", "_mark", "_nonce", "_partial", "ended", "ends_with_input", "left", "secret", "watched")
 
     def __init__(self, secret: str, *, ends_with_input: bool = False) -> None:
         """`ends_with_input`: the end of the session's input is a kill request too (`on_stop="always"`)."""
         self.secret = secret
         self.ends_with_input = ends_with_input
+        self._mark = f"{secret}:".encode("ascii")
         self._nonce = ""
         self._partial = b""
         self.watched: bool | None = None
@@ -205,11 +205,15 @@ class Reports:
         if self._partial:
             data, self._partial = self._partial + data, b""
         own = []
-        start = 0
-        while (found := self._pattern.search(data, start)) is not None:
-            own.append(data[start : found.start()])
-            self._note(found[1])
-            start = found.end()
+        start = at = 0
+        while (at := data.find(self._mark, at)) >= 0:
+            line = next((line for line in self._lines if data.startswith(line, at)), None)
+            if line is None:
+                at += 1
+                continue
+            own.append(data[start:at])
+            start = at = at + len(line)
+            self._note(line[len(self._mark) : -1])
         end = self._partial_start(data, start)
         self._partial = data[end:]
         own.append(data[start:end])
@@ -226,9 +230,7 @@ class Reports:
             states.append("there")
         if self._nonce != "":
             states += [f"ended {self._nonce}", f"left {self._nonce}"]
-        self._lines = [f"{self.secret}:{state}\n".encode("ascii") for state in states]
-        any_state = "|".join(states) or "(?!)"  # the latter matches nothing
-        self._pattern = re.compile(f"{self.secret}:({any_state})\n".encode("ascii"))
+        self._lines = [b"%b%b\n" % (self._mark, state.encode("ascii")) for state in states]
 
     def _note(self, state: bytes) -> None:
         if state in (b"watched", b"unwatched"):

@@ -103,12 +103,11 @@ class Attempt:
             self._waiter = None
         context.gate.command_started()
         try:
-            # In this coroutine, for another one would cost memory for each host in flight.
             child = self._child
             self._watch()
             try:
                 if self._cause is None:
-                    child.finish(await child.exited())
+                    await child.wait()
             except asyncio.CancelledError:
                 self._take_cancellation()
             finally:

@@ -12,17 +12,17 @@ import math
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sshfan_async.outcome import Phase
+from sshfan_async.process.exits import Exit, start_watched
 from sshfan_async.process.pipes import CHUNK, DEFAULT_SIZE, available, enlarge, open_pipe, read, readable_bytes
-from sshfan_async.process.spawn import start_program
-from sshfan_async.process.uncancelled import unlisted_task, wait_for_end
+from sshfan_async.process.uncancelled import wait_for_end
 from sshfan_async.process.watchdog import EXIT_SECONDS, KILL_SLACK, LATE_REPORT_SECONDS, REPORT_SECONDS
 from sshfan_async.stdio.capture import NOTHING, Capture, Nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
     from sshfan_async.event import Stream
@@ -65,14 +65,14 @@ class Child:
     """A running `ssh`, and its output so far. Call `spawn`, then await `wait` or `stop`."""
 
     __slots__ = (
-        "_exit_seen_at",
+        "_exit",
+        "_exit_waiters",
         "_listener",
         "_log_pipe",
         "_loop",
         "_max_output",
         "_news",
         "_paused",
-        "_process",
         "_readers",
         "_source",
         "_stderr",
@@ -107,7 +107,7 @@ class Child:
         self._max_output = max_output
         self._listener = listener
         self._paused = False
-        self._exit_seen_at: float | None = None
+        self._exit_waiters: list[asyncio.Future[None]] = []
         self.launched_at = 0.0
         self.ended_at: float | None = None
         """Monotonic seconds at which the exit was seen."""
@@ -125,7 +125,7 @@ class Child:
         self._unreported: asyncio.TimerHandle | None = None
         self._stdin_at = 0
         self._loop: asyncio.AbstractEventLoop
-        self._process: asyncio.subprocess.Process
+        self._exit: Exit
         self._readers: Readers
         self._log_pipe: LogPipe
         self._source: Source | None
@@ -178,7 +178,9 @@ class Child:
             self.launched_at = time.monotonic()
             # In a session of their own, ssh and the ssh of a ProxyJump get no Ctrl-C and no prompt from the terminal.
             # They are one process group, which can be signalled.
-            self._process = start_program(
+            self._exit = start_watched(
+                readers,
+                self._finish,
                 *argv,
                 executable=executable,
                 stdin=stdin,
@@ -218,31 +220,34 @@ class Child:
     @property
     def pid(self) -> int:
         """The process id, which is also that of its session and process group."""
-        return self._process.pid
+        return self._exit.pid
 
-    def exited(self) -> Coroutine[Any, Any, int]:
-        """Wait for the exit; call `finish` with the return code next."""
-        return self._process.wait()
-
-    def finish(self, returncode: int) -> None:
-        """Note the time of the exit, and drain the pipes. A second call does nothing."""
-        if self.ended_at is None:
-            self.ended_at = time.monotonic() if self._exit_seen_at is None else self._exit_seen_at
-            self.returncode = returncode
-            try:
-                self._drain()
-            except Exception as error:
-                self.failure = self.failure or error.with_traceback(None)
-            finally:
-                self._stop_reading()
-                self._close()
-            self._notify()
+    def _finish(self, returncode: int) -> None:
+        """Note the time of the exit, drain the pipes, and wake who waits."""
+        self.ended_at = time.monotonic()
+        self.returncode = returncode
+        try:
+            self._drain()
+        except Exception as error:
+            self.failure = self.failure or error.with_traceback(None)
+        finally:
+            self._stop_reading()
+            self._close()
+        self._notify()
+        for waiter in self._exit_waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def wait(self) -> int:
-        """Wait for the exit and drain the pipes; return the code, negative for a signal."""
-        returncode = await self.exited()
-        self.finish(returncode)
-        return returncode
+        """Wait for the exit, with which the pipes are drained; return the code, negative for a signal."""
+        while self.returncode is None:
+            waiter = self._loop.create_future()
+            self._exit_waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._exit_waiters.remove(waiter)
+        return self.returncode
 
     async def stop(self, grace: float) -> int:
         """Kill the remote command if a watchdog can, then the child; return as `wait` does.
@@ -289,7 +294,7 @@ class Child:
         await self._until_exit(min(grace, _SECOND_TERM))
         if self.ended_at is None and grace > _SECOND_TERM:
             with contextlib.suppress(ProcessLookupError):
-                if not self._has_exited():
+                if not self._exit.has_happened():
                     os.kill(self.pid, signal.SIGTERM)
             await self._until_exit(grace - _SECOND_TERM)
 
@@ -300,13 +305,10 @@ class Child:
     async def _until(self, condition: Callable[[], bool], seconds: float | None) -> None:
         """Wait for `condition`, which a report of the watchdog can make true, or for the exit, as `_until_exit`."""
         give_up = math.inf if seconds is None else time.monotonic() + seconds
-        exit_ = unlisted_task(self.wait())
         while self.ended_at is None and not condition() and (left := give_up - time.monotonic()) > 0:
             self._news = self._loop.create_future()
-            exit_.add_done_callback(lambda _: self._notify())
             await wait_for_end(self._news, seconds=None if left == math.inf else left)
             self._news = None
-        exit_.cancel()
 
     def _notify(self) -> None:
         if self._news is not None and not self._news.done():
@@ -324,9 +326,8 @@ class Child:
         return True
 
     def _signal(self, number: signal.Signals) -> None:
-        # Process.send_signal polls waitpid without the child watcher, and loses the exit code. Until the child is
-        # reaped, its process id cannot belong to another process.
-        if not self._has_exited():
+        # Until the child is reaped, its process id cannot belong to another process.
+        if not self._exit.has_happened():
             self.stopped = True
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
@@ -346,7 +347,8 @@ class Child:
 
     def _read(self, descriptor: int) -> None:
         if descriptor == self._log_pipe.read_end:
-            self._read_log()
+            if not self._read_log():
+                self._end_of(descriptor)
             return
         stdout = self.stdout
         if (
@@ -366,8 +368,7 @@ class Child:
         if data is None:
             return
         if data == b"":
-            self._readers.remove(descriptor)
-            self._look_for_exit()
+            self._end_of(descriptor)
             return
         written = self._keep_stdout(data) if descriptor == self._stdout else self._sort_stderr(data)
         if written is not None:
@@ -375,14 +376,18 @@ class Child:
         if len(data) == DEFAULT_SIZE:
             enlarge(descriptor)
 
-    def _read_log(self) -> None:
+    def _end_of(self, descriptor: int) -> None:
+        """Stop watching a pipe that has ended, as it does when ssh exits."""
+        self._readers.remove(descriptor)
+        self._exit.has_happened()
+
+    def _read_log(self) -> bool:
+        """Read the log as far as it is written; return False if it has ended."""
         data = read(self._log_pipe.read_end, DEFAULT_SIZE)
-        if data == b"":
-            self._readers.remove(self._log_pipe.read_end)
-            self._look_for_exit()
-        elif data is not None:
+        if data:
             self._log_pipe.close_write_end()
             self._feed_log(data)
+        return data != b""
 
     def _feed_log(self, data: bytes) -> None:
         if self.ssh_log.feed(data, time.monotonic()) or self._listener.follows:
@@ -410,23 +415,9 @@ class Child:
         elif self._is_input_sent():
             self._close_stdin()
 
-    def _look_for_exit(self) -> None:
-        """Note the time of the exit if it has ended a pipe. asyncio reports the exit some turns of the loop later."""
-        if self._exit_seen_at is None and self._has_exited():
-            self._exit_seen_at = time.monotonic()
-            self._stop_reading()  # `finish` drains the pipes
-
     def _stop_reading(self) -> None:
         for descriptor in (self._stdout, self._stderr, self._log_pipe.read_end):
             self._readers.remove(descriptor)
-
-    def _has_exited(self) -> bool:
-        """Check without reaping: WNOWAIT leaves the exit code to asyncio's child watcher (waitid(2))."""
-        try:
-            state = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return True
-        return state is not None
 
     def _pause_until(self, descriptor: int, written: Future[None]) -> None:
         """Do not read the pipe until its last data is written to the file."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import inspect
 import os
@@ -85,8 +84,7 @@ def _start(argv: tuple[str, ...], options: dict[str, Any]) -> asyncio.subprocess
 def _end(transport: asyncio.SubprocessTransport) -> None:
     """Kill and reap a child whose exit asyncio cannot watch."""
     transport.close()
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(transport.get_pid(), 0)
+    transport.get_extra_info("subprocess").wait()
 
 
 class _Ended(asyncio.Future[Any]):

@@ -53,3 +53,66 @@ async def test_every_readable_pipe_is_read_by_either_kind(monkeypatch: pytest.Mo
     assert type(kinds[1]) is Readers
     for readers in kinds:
         assert set(await read_by(readers, 100)) == {str(number).encode() for number in range(100)}
+
+
+class Pipes:
+    """Pipes that are watched, and a clock of the loop that stands still."""
+
+    def __init__(self, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = loop.time()
+        monkeypatch.setattr(loop, "time", lambda: self.now)
+        self.read: list[bytes] = []
+        self._readers = make_readers(loop)
+        self._pipes = [os.pipe() for _ in range(count)]
+        for read_end, _ in self._pipes:
+            self._readers.add(read_end, self)
+
+    def read_ready(self, descriptor: int) -> None:
+        self.read.append(os.read(descriptor, 10))
+
+    async def write(self, data: bytes) -> None:
+        """Write to the first pipe, and let the loop see it."""
+        os.write(self._pipes[0][1], data)
+        for _ in range(4):
+            await asyncio.sleep(0)
+
+    def close(self) -> None:
+        self._readers.close()
+        for pipe in self._pipes:
+            for end in pipe:
+                os.close(end)
+
+
+async def test_busy_run_wakes_the_loop_once_for_many_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipes = Pipes(16, monkeypatch)
+    for data in (b"a", b"b", b"c", b"d"):
+        await pipes.write(data)
+    assert pipes.read == [b"a", b"b"]
+    pipes.now += 0.01
+    await pipes.write(b"e")
+    assert pipes.read[2:] == [b"cde"]
+    pipes.now += 0.01
+    await pipes.write(b"")  # nothing is found, so the loop is woken again
+    await pipes.write(b"f")
+    assert pipes.read[3:] == [b"f"]
+    pipes.close()
+
+
+async def test_run_of_few_hosts_reads_each_piece_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipes = Pipes(15, monkeypatch)
+    for data in (b"a", b"b", b"c"):
+        await pipes.write(data)
+    assert pipes.read == [b"a", b"b", b"c"]
+    pipes.close()
+
+
+async def test_readers_that_are_closed_while_busy_look_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipes = Pipes(16, monkeypatch)
+    for data in (b"a", b"b", b"c"):
+        await pipes.write(data)
+    assert pipes.read == [b"a", b"b"]
+    pipes.close()
+    pipes.now += 1
+    await asyncio.sleep(0)
+    assert pipes.read == [b"a", b"b"]

@@ -1,17 +1,19 @@
-"""Arm the timeout of a host: the clock of an attempt that ends first becomes a timer of the event loop."""
+"""Arm the timeout of a host: the clock of an attempt that ends first becomes a timer."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from typing import TYPE_CHECKING
+
+from sshfan_async.process.timers import timers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sshfan_async.engine.flow import Flow
     from sshfan_async.outcome import Clock
+    from sshfan_async.process.timers import Timer
     from sshfan_async.settings import Clocks
 
 __all__ = ["Timeouts"]
@@ -23,7 +25,17 @@ class Timeouts:
     Call `arm` at the launch and when the command is sent. `on_expiry` gets the name of the clock that fires.
     """
 
-    __slots__ = ("_armed_for", "_clock", "_clocks", "_flow", "_launched_at", "_on_expiry", "_paused_for", "_timer")
+    __slots__ = (
+        "_armed_for",
+        "_clock",
+        "_clocks",
+        "_flow",
+        "_launched_at",
+        "_on_expiry",
+        "_paused_for",
+        "_timer",
+        "_timers",
+    )
 
     def __init__(self, clocks: Clocks, flow: Flow, launched_at: float, on_expiry: Callable[[Clock], None]) -> None:
         """`launched_at`: the attempt's launch, in monotonic seconds."""
@@ -35,7 +47,8 @@ class Timeouts:
         self._armed_for: float | None = None
         self._paused_for = 0.0
         self._clock: Clock = "deadline"
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
+        self._timers = timers()
 
     def sent(self, sent_at: float | None) -> None:
         """Arm the next clock if `sent_at`, when the command was sent, is new; None: not yet."""
@@ -56,12 +69,12 @@ class Timeouts:
         if self._flow.paused_since is not None and self._clock != "connect_timeout":
             at = math.inf
         if self._timer is not None:
-            if self._timer.when() == at:
+            if self._timer.when == at:
                 return
             self._timer.cancel()
             self._timer = None
         if at < math.inf:
-            self._timer = asyncio.get_running_loop().call_at(at, self._expire)
+            self._timer = self._timers.call_at(at, self._expire)
 
     def resumed(self, paused_since: float, sent_at: float | None) -> None:
         """Extend `timeout` by the pause that began at `paused_since`, and arm again."""

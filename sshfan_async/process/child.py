@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from sshfan_async.outcome import Phase
 from sshfan_async.process.exits import Exit, start_watched
 from sshfan_async.process.pipes import CHUNK, DEFAULT_SIZE, available, enlarge, open_pipe, read, readable_bytes
+from sshfan_async.process.timers import timers
 from sshfan_async.process.uncancelled import wait_for_end
 from sshfan_async.process.watchdog import EXIT_SECONDS, KILL_SLACK, LATE_REPORT_SECONDS, REPORT_SECONDS
 from sshfan_async.stdio.capture import NOTHING, Capture, Nothing
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sshfan_async.event import Stream
     from sshfan_async.process.log_pipe import LogPipe
     from sshfan_async.process.readers import Readers
+    from sshfan_async.process.timers import Timer
     from sshfan_async.process.watchdog import Reports
     from sshfan_async.sshlog.log import SshLog
     from sshfan_async.stdio.capture import Store
@@ -122,7 +124,7 @@ class Child:
         """Whether we sent the kill request, or signalled the child, while it lived."""
         self._news: asyncio.Future[None] | None = None
         """Done at the next report of the watchdog, and at the exit; only while `stop` waits."""
-        self._unreported: asyncio.TimerHandle | None = None
+        self._unreported: Timer | None = None
         self._stdin_at = 0
         self._loop: asyncio.AbstractEventLoop
         self._exit: Exit
@@ -393,7 +395,7 @@ class Child:
         if self.ssh_log.feed(data, time.monotonic()) or self._listener.follows:
             self._listener.progressed(self.ssh_log)
             if self._unreported is None and self._awaits_report() and self.ssh_log.sent_at is not None:
-                self._unreported = self._loop.call_later(REPORT_SECONDS, self._give_up_watchdog)
+                self._unreported = timers().call_later(REPORT_SECONDS, self._give_up_watchdog)
 
     def _awaits_report(self) -> bool:
         reports = self.reports
@@ -411,7 +413,7 @@ class Child:
         elif self.ssh_log.logs_acceptance is False:
             left = 0.0
         if left > 0:
-            self._unreported = self._loop.call_later(left, self._give_up_watchdog)
+            self._unreported = timers().call_later(left, self._give_up_watchdog)
         elif self._is_input_sent():
             self._close_stdin()
 

@@ -14,7 +14,6 @@ import logging
 import os
 import sys
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sshfan_async.process.spawn import start_program
@@ -22,12 +21,14 @@ from sshfan_async.process.spawn_gate import SHORTAGES
 from sshfan_async.process.uncancelled import unlisted_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from sshfan_async.process.readers import Readers
 
 __all__ = ["Exit", "start_watched"]
 
+_answer = threading.Lock()
+"""Held while the loop policy answers with a watcher of ours."""
 _UNKNOWN = 255
 """The return code of a child that somebody else has reaped, as asyncio reports it."""
 
@@ -54,8 +55,20 @@ def start_watched(readers: Readers, on_exit: Callable[[int], None], *argv: str, 
     if not _is_watched_here():
         return _AsyncioExit(start_program(*argv, **options), on_exit)
     watcher = _PidfdExit(readers, on_exit)
-    with _answering(watcher):
-        start_program(*argv, **options)
+    policy: Any = asyncio.get_event_loop_policy()
+    with _answer:
+        known = policy.__dict__.get("get_child_watcher")
+        others = policy.get_child_watcher
+        ours = threading.get_ident()
+        # The other threads still get the policy's own answer.
+        policy.get_child_watcher = lambda: watcher if threading.get_ident() == ours else others()
+        try:
+            start_program(*argv, **options)
+        finally:
+            if known is None:
+                del policy.get_child_watcher
+            else:
+                policy.get_child_watcher = known
     return watcher
 
 
@@ -80,15 +93,14 @@ class _AsyncioExit:
 class _PidfdExit:
     """An exit that we see ourselves. It is also the child watcher that asyncio gets for this child."""
 
-    __slots__ = ("_callback", "_on_exit", "_pidfd", "_readers", "_transport", "pid")
+    __slots__ = ("_on_exit", "_pidfd", "_readers", "_transport", "pid")
 
     def __init__(self, readers: Readers, on_exit: Callable[[int], None]) -> None:
         self._readers = readers
         self._on_exit = on_exit
         self._pidfd = -1
         self.pid: int
-        self._callback: Callable[..., None]
-        self._transport: tuple[Any, ...]
+        self._transport: Any
 
     # asyncio.AbstractChildWatcher, as far as asyncio uses it to start a child
 
@@ -101,9 +113,9 @@ class _PidfdExit:
     def is_active(self) -> bool:
         return True
 
-    def add_child_handler(self, pid: int, callback: Callable[..., None], *transport: Any) -> None:
+    def add_child_handler(self, pid: int, callback: Callable[..., None], transport: Any) -> None:
         self._pidfd = os.pidfd_open(pid)
-        self.pid, self._callback, self._transport = pid, callback, transport
+        self.pid, self._transport = pid, transport
         self._readers.add(self._pidfd, self)
 
     # the exit
@@ -126,30 +138,10 @@ class _PidfdExit:
         self._readers.remove(self._pidfd)
         os.close(self._pidfd)
         self._pidfd = -1
-        self._callback(pid, code, *self._transport)
+        # What asyncio's callback would do, but through a call from another thread: a wake-up and a turn more.
+        self._transport._process_exited(code)
         self._on_exit(code)
         return True
-
-
-_answer = threading.Lock()
-
-
-@contextmanager
-def _answering(watcher: _PidfdExit) -> Iterator[None]:
-    """Let the loop policy answer with `watcher` in this thread; the other threads get the policy's own answer."""
-    policy: Any = asyncio.get_event_loop_policy()
-    with _answer:
-        known = policy.__dict__.get("get_child_watcher")
-        others = policy.get_child_watcher
-        ours = threading.get_ident()
-        policy.get_child_watcher = lambda: watcher if threading.get_ident() == ours else others()
-        try:
-            yield
-        finally:
-            if known is None:
-                del policy.get_child_watcher
-            else:
-                policy.get_child_watcher = known
 
 
 def _is_watched_here() -> bool:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack, cast
 from sshfan_async.api import fan_out
 from sshfan_async.engine.run import check_names
 from sshfan_async.errors import InvalidSetting, InvalidTarget
+from sshfan_async.loop.loops import LoopThread, run_alone
 from sshfan_async.outcome import Outcome, Status
-from sshfan_async.process.loops import LoopThread, run_alone
 from sshfan_async.settings import UnaddressedOptions
 from sshfan_async.targets import Target
 

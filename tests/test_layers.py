@@ -26,6 +26,7 @@ LAYERS = (
     "report",
     "stdio",
     "sshlog",
+    "loop",
     "process",
     "engine",
     "mux",

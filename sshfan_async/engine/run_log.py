@@ -7,7 +7,7 @@ import logging
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from sshfan_async.process.loops import in_thread
+from sshfan_async.loop.loops import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable

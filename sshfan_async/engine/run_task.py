@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from sshfan_async.engine.supervisor import Supervisor, refuse
-from sshfan_async.process.loops import LoopThread, is_standard
-from sshfan_async.process.uncancelled import wait_for_end
+from sshfan_async.loop.loops import LoopThread, is_standard
+from sshfan_async.loop.uncancelled import wait_for_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,14 +6,14 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from sshfan_async.process.timers import timers
+from sshfan_async.loop.timers import timers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sshfan_async.engine.flow import Flow
+    from sshfan_async.loop.timers import Timer
     from sshfan_async.outcome import Clock
-    from sshfan_async.process.timers import Timer
     from sshfan_async.settings import Clocks
 
 __all__ = ["Timeouts"]

@@ -14,8 +14,8 @@ import anyio
 from sshfan_async.fleet.home import Home, cannot_be_stopped
 from sshfan_async.fleet.part import Part, RunOutcomes
 from sshfan_async.fleet.settings import checked_settings
-from sshfan_async.process.loops import in_thread, is_standard
-from sshfan_async.process.uncancelled import complete
+from sshfan_async.loop.loops import in_thread, is_standard
+from sshfan_async.loop.uncancelled import complete
 from sshfan_async.settings import CommandOptions, Ssh
 
 if TYPE_CHECKING:

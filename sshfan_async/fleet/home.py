@@ -8,8 +8,8 @@ from concurrent.futures import wait
 from typing import TYPE_CHECKING
 
 from sshfan_async.errors import FleetUnavailable
-from sshfan_async.process.loops import LoopThread
-from sshfan_async.process.uncancelled import complete
+from sshfan_async.loop.loops import LoopThread
+from sshfan_async.loop.uncancelled import complete
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

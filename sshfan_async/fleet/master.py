@@ -8,13 +8,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sshfan_async.engine.ended import Ended, spawn_failed, stopped
+from sshfan_async.loop.uncancelled import complete, unlisted_task
 from sshfan_async.mux.connection import Connection, open_connection
 from sshfan_async.mux.wire import MuxError
 from sshfan_async.outcome import Phases, Status
 from sshfan_async.process.argv import master_argv
 from sshfan_async.process.child import Child
 from sshfan_async.process.spawn_gate import spawn_gate
-from sshfan_async.process.uncancelled import complete, unlisted_task
 from sshfan_async.sshlog.diagnostics import words
 from sshfan_async.sshlog.server import MasterLog
 from sshfan_async.sshlog.stamps import phases

@@ -14,6 +14,7 @@ from sshfan_async.errors import FleetUnavailable
 from sshfan_async.fleet.context import FleetContext
 from sshfan_async.fleet.host import DESCRIPTORS, FleetHost
 from sshfan_async.fleet.socket_guard import SocketGuard
+from sshfan_async.loop.uncancelled import complete, unlisted_task
 from sshfan_async.mux.spare import Spares
 from sshfan_async.process.argv import common_argv, ssh_environment
 from sshfan_async.process.client import find_program, identify
@@ -21,7 +22,6 @@ from sshfan_async.process.descriptors import BUDGET, enlarge_table
 from sshfan_async.process.log_pipe import LogPipes
 from sshfan_async.process.readers import make_readers
 from sshfan_async.process.spawn_gate import spawn_gate
-from sshfan_async.process.uncancelled import complete, unlisted_task
 from sshfan_async.stdio.capture import Store
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sshfan_async.engine.ended import input_unreadable
 from sshfan_async.fleet.command import HostCommand
-from sshfan_async.process.uncancelled import complete
+from sshfan_async.loop.uncancelled import complete
 from sshfan_async.process.watchdog import Wrapper
 from sshfan_async.settings import OnStop
 from sshfan_async.stdio.capture import Store

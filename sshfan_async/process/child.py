@@ -14,11 +14,11 @@ import signal
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from sshfan_async.loop.timers import timers
+from sshfan_async.loop.uncancelled import wait_for_end
 from sshfan_async.outcome import Phase
 from sshfan_async.process.exits import Exit, start_watched
 from sshfan_async.process.pipes import CHUNK, DEFAULT_SIZE, available, enlarge, open_pipe, read, readable_bytes
-from sshfan_async.process.timers import timers
-from sshfan_async.process.uncancelled import wait_for_end
 from sshfan_async.process.watchdog import EXIT_SECONDS, KILL_SLACK, LATE_REPORT_SECONDS, REPORT_SECONDS
 from sshfan_async.stdio.capture import NOTHING, Capture, Nothing
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from sshfan_async.event import Stream
+    from sshfan_async.loop.timers import Timer
     from sshfan_async.process.log_pipe import LogPipe
     from sshfan_async.process.readers import Readers
-    from sshfan_async.process.timers import Timer
     from sshfan_async.process.watchdog import Reports
     from sshfan_async.sshlog.log import SshLog
     from sshfan_async.stdio.capture import Store

@@ -11,10 +11,10 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sshfan_async.loop.uncancelled import complete
 from sshfan_async.process.pipes import available
 from sshfan_async.process.spawn import check_exit_codes, start_program
 from sshfan_async.process.spawn_gate import spawn_gate
-from sshfan_async.process.uncancelled import complete
 from sshfan_async.sshlog.lines import LogStyle
 
 if TYPE_CHECKING:

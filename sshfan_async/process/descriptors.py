@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
-from sshfan_async.process.loops import in_thread
+from sshfan_async.loop.loops import in_thread
 
 __all__ = ["BUDGET", "DescriptorBudget", "enlarge_table"]
 

@@ -16,9 +16,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sshfan_async.loop.uncancelled import unlisted_task
 from sshfan_async.process.spawn import start_program
 from sshfan_async.process.spawn_gate import SHORTAGES
-from sshfan_async.process.uncancelled import unlisted_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -71,10 +71,10 @@ def _sent(facts: Facts, returncode: int, stderr: bytes) -> Verdict:
     if returncode < 0 or killed:
         by = signal_name(-int(killed[1]) if killed else returncode)
         return lost(facts, f"ssh was killed on this machine by {by} after the command was sent")
-    last_message = facts.last or last_line(diagnostics(stderr))
     if status is not None and status != -1 and status & 0xFF == returncode:
         return exited(status & 0xFFFFFFFF, phase)
     if returncode == 255:
+        last_message = facts.last or last_line(diagnostics(stderr))
         if not last_message and facts.saw == {"signal"}:
             reason = "the remote command was killed by a signal"
             return Verdict(status=Status.SIGNALLED, sent=True, phase=phase, reason=reason)

@@ -127,7 +127,8 @@ class SshLog:
     @property
     def sent_at(self) -> float | None:
         """Monotonic seconds at which ssh sent the command; None if the log does not show it."""
-        self._parse_unread()
+        if self._unread is not None:
+            self._parse_unread()
         return self._sent
 
     @property
@@ -138,7 +139,8 @@ class SshLog:
     @property
     def may_be_sent(self) -> bool:
         """Whether the command was sent, or ssh can send it at any moment."""
-        self._parse_unread()
+        if self._unread is not None:
+            self._parse_unread()
         return self._sent is not None or self._authenticated is not None or self._asked_master
 
     @property
@@ -149,19 +151,22 @@ class SshLog:
     @property
     def authenticated(self) -> bool:
         """Whether the server has authenticated us."""
-        self._parse_unread()
+        if self._unread is not None:
+            self._parse_unread()
         return self._authenticated is not None
 
     @property
     def peer(self) -> str | None:
         """What ssh connects to, for pacing: `"IP port P"`, `"jump host NAME"` or `"ProxyCommand PROGRAM"`."""
-        self._parse_unread()
+        if self._unread is not None:
+            self._parse_unread()
         return self._peer
 
     @property
     def stamps(self) -> Stamps:
         """The stamps so far."""
-        self._parse_unread()
+        if self._unread is not None:
+            self._parse_unread()
         return Stamps(
             connecting=self._connecting,
             connected=self._connected,
@@ -205,10 +210,8 @@ class SshLog:
         return verdict
 
     def _parse_unread(self) -> None:
-        if self._unread is None:
-            return
         unread, self._unread, self._unread_size = self._unread, None, 0
-        for data, at in unread:
+        for data, at in unread or ():
             *lines, rest = (self._partial + data).split(b"\r\n")
             for line in lines:
                 self._parse_line(line[:_LONGEST], at)

@@ -36,29 +36,18 @@ class Stamps:
         """The phase that began with the last step."""
         if self.silent:
             return Phase.RUN
-        began = Phase.RESOLVE
-        for phase, stamp in self._ends():
+        began = 0
+        for number, stamp in enumerate(self._ends(), start=1):
             if stamp is not None:
-                began = _NEXT[phase]
-        return began
+                began = number
+        return _PHASES[began]
 
-    def _ends(self) -> tuple[tuple[Phase, float | None], ...]:
-        return (
-            (Phase.RESOLVE, self.connecting),
-            (Phase.CONNECT, self.connected),
-            (Phase.HANDSHAKE, self.keyed),
-            (Phase.AUTH, self.sent),
-            (Phase.RUN, self.remote_end),
-        )
+    def _ends(self) -> tuple[float | None, float | None, float | None, float | None, float | None]:
+        """Return the end of each phase but the last, in order."""
+        return self.connecting, self.connected, self.keyed, self.sent, self.remote_end
 
 
-_NEXT = {
-    Phase.RESOLVE: Phase.CONNECT,
-    Phase.CONNECT: Phase.HANDSHAKE,
-    Phase.HANDSHAKE: Phase.AUTH,
-    Phase.AUTH: Phase.RUN,
-    Phase.RUN: Phase.CLOSE,
-}
+_PHASES = (Phase.RESOLVE, Phase.CONNECT, Phase.HANDSHAKE, Phase.AUTH, Phase.RUN, Phase.CLOSE)
 
 
 def phases(stamps: Stamps, launched: float, ended: float, queued: float) -> Phases:
@@ -70,14 +59,13 @@ def phases(stamps: Stamps, launched: float, ended: float, queued: float) -> Phas
     """
     if stamps.silent:
         return Phases(queued=queued, run=max(ended - launched, 0.0))
-    seconds: dict[str, float] = {}
-    at = launched
+    seconds: list[float | None] = [None] * len(_PHASES)
+    at, last = launched, 0
     over_master = stamps.connecting is None and stamps.connected is None and stamps.keyed is None
-    for phase, stamp in stamps._ends():
+    for number, stamp in enumerate(stamps._ends()):
         if stamp is not None:
             stamp = min(max(stamp, at), max(ended, launched))
-            name = Phase.RESOLVE if over_master and phase is Phase.AUTH else phase
-            seconds[name.value] = stamp - at
-            at = stamp
-    seconds[stamps.phase.value] = max(ended - at, 0.0)
-    return Phases(queued=queued, **seconds)
+            seconds[0 if over_master and _PHASES[number] is Phase.AUTH else number] = stamp - at
+            at, last = stamp, number + 1
+    seconds[last] = max(ended - at, 0.0)
+    return Phases(queued, *seconds)

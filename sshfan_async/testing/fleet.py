@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from anyio import CancelScope
 
 from sshfan_async.errors import InvalidSetting
-from sshfan_async.process.loops import in_thread
+from sshfan_async.loop.loops import in_thread
 from sshfan_async.settings import Ssh, option_texts
 from sshfan_async.testing import server
 from sshfan_async.testing.configuration import RESERVED, ssh_config

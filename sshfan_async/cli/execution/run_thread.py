@@ -10,7 +10,7 @@ from sshfan_async.cli.execution.own_process import watch_children
 from sshfan_async.cli.execution.rollout import Rollout, Rules
 from sshfan_async.engine.supervisor import Supervisor, refuse
 from sshfan_async.event import HostFinished, HostOutput, HostPhase
-from sshfan_async.process.loops import LoopThread
+from sshfan_async.loop.loops import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

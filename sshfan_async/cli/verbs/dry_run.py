@@ -12,9 +12,9 @@ from sshfan_async.cli.display.fold import folded
 from sshfan_async.cli.output import STDOUT, write
 from sshfan_async.errors import InvalidSetting
 from sshfan_async.escape import visible
+from sshfan_async.loop.loops import run_alone
 from sshfan_async.process.argv import common_argv, target_argv
 from sshfan_async.process.client import ask_version, find_program
-from sshfan_async.process.loops import run_alone
 from sshfan_async.settings import OnStop
 
 if TYPE_CHECKING:

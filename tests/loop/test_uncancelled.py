@@ -7,7 +7,7 @@ import time
 import anyio
 import pytest
 
-from sshfan_async.process.uncancelled import complete, wait_for_end
+from sshfan_async.loop.uncancelled import complete, wait_for_end
 from tests.support.processes import PATIENCE
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sshfan_async.process.timers import Timers, timers
+from sshfan_async.loop.timers import Timers, timers
 
 if TYPE_CHECKING:
-    from sshfan_async.process.timers import Timer
+    from sshfan_async.loop.timers import Timer
 
 
 class Clock:

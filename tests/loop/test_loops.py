@@ -8,7 +8,7 @@ import time
 import pytest
 import uvloop
 
-from sshfan_async.process.loops import LoopThread, in_thread, is_standard, run_alone
+from sshfan_async.loop.loops import LoopThread, in_thread, is_standard, run_alone
 from tests.support.loops import uvloop_policy
 from tests.support.processes import wait_until
 

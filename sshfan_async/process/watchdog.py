@@ -35,7 +35,7 @@ EXIT_SECONDS = 1.0
 # Under OpenSSH this process leads a process group; under other servers it may not.
 # The FIFO is opened before the report is written: writing can fail, and the watchdog waits for the FIFO's reader.
 # Names begin with _: assigning to a name from the environment would change the command's environment. The command's
-# shell gets the same $0 as from sshd.
+# shell gets the same $0 as from sshd: its name, if PATH leads to it. `command -v` would cost a fork.
 _LAUNCH = r"""
 _w=unwatched;
 _s=;
@@ -59,9 +59,14 @@ esac;
 printf "%s:%s\n" "$1" $_w >&2;
 _h=${SHELL:-/bin/sh};
 _n=${_h##*/};
-[ "$(command -v "$_n")" -ef "$_h" ] 2>/dev/null && _h=$_n;
-shift 5;
 _i=$IFS;
+IFS=:;
+set -f;
+for _p in $PATH; do [ -x "${_p:-.}/$_n" ] && break; done;
+set +f;
+IFS=$_i;
+[ "${_p:-.}/$_n" -ef "$_h" ] 2>/dev/null && _h=$_n;
+shift 5;
 IFS=${IFS#??};
 _c="$*";
 IFS=$_i;

@@ -278,6 +278,24 @@ def test_wrapped_command_behaves_as_it_is_in_shells_that_are_not_posix(home: Pat
     compare(home, installed(OTHER_SHELLS), command, b"given\n", OnStop.KILL)
 
 
+@pytest.mark.parametrize("first", [None, ""])
+def test_shell_is_the_accounts_own_if_path_leads_to_another_of_that_name(tmp_path: Path, first: str | None) -> None:
+    """An empty directory in PATH is the current one (POSIX, Base Definitions, 8.3)."""
+    (tmp_path / "dash").symlink_to("/bin/false")
+    shell = shutil.which("dash")
+    assert shell is not None
+    path = f"{tmp_path if first is None else first}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [shell, "-c", wrapped('echo "$0"', None)],
+        env={"PATH": path, "SHELL": shell},
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.decode() == f"{shell}\n"
+
+
 # hosts on which the wrapper cannot start its watchdog
 
 

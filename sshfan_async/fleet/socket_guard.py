@@ -18,7 +18,8 @@ import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sshfan_async.process.spawn import start_program
+from sshfan_async.process.exits import start_watched
+from sshfan_async.process.readers import Readers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,10 +72,10 @@ socket (unix(7): 108 bytes, elsewhere 104), to which ssh appends some bytes (mux
 class SocketGuard:
     """The guard process and the sockets' directory of one fleet, from `start` to `close`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, pipe: int, prefix: str, secret: str) -> None:
+    def __init__(self, exited: asyncio.Future[int], pipe: int, prefix: str, secret: str) -> None:
         self.variables = {b"SSHFAN_FLEET": secret.encode("ascii")}
         """What the environment of each master must contain."""
-        self._process = process
+        self._exited = exited
         self._pipe = pipe
         self._prefix = prefix
         self._directory: str | None = None
@@ -92,10 +93,14 @@ class SocketGuard:
         base = tempfile.gettempdir()
         prefix = os.path.join(base if _PLAIN.fullmatch(base) else "/tmp", f"sshfan-{secrets.token_hex(4)}-")
         secret = secrets.token_hex(16)
+        loop = asyncio.get_running_loop()
+        exited: asyncio.Future[int] = loop.create_future()
         read_end, write_end = os.pipe()
         try:
             os.write(write_end, f"{prefix}\n{secret}\n".encode("ascii"))
-            process = start_program(
+            start_watched(
+                Readers(loop),
+                exited.set_result,
                 "/bin/sh",
                 "-c",
                 _SCRIPT,
@@ -111,7 +116,7 @@ class SocketGuard:
         finally:
             os.close(read_end)
         os.set_blocking(write_end, False)  # a guard that somebody has stopped must not stop us
-        return cls(process, write_end, prefix, secret)
+        return cls(exited, write_end, prefix, secret)
 
     @contextmanager
     def socket_path(self) -> Iterator[str]:
@@ -158,4 +163,4 @@ class SocketGuard:
         """End the guard process. Call it when all masters have ended."""
         self._tell("end")
         os.close(self._pipe)
-        await self._process.wait()
+        await asyncio.wait([self._exited])

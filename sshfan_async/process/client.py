@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sshfan_async.loop.uncancelled import complete
+from sshfan_async.process.exits import start_watched
 from sshfan_async.process.pipes import available
-from sshfan_async.process.spawn import check_exit_codes, start_program
+from sshfan_async.process.readers import Readers
+from sshfan_async.process.spawn import check_exit_codes
 from sshfan_async.process.spawn_gate import spawn_gate
 from sshfan_async.sshlog.lines import LogStyle
 
@@ -80,8 +82,7 @@ async def _learn(key: tuple[str, int, int]) -> None:
     gate = spawn_gate()
     async with gate.alone:  # `ssh -V` is a child too. A second task that waited here finds the answer.
         if key not in _known:
-            process, output = await gate.start_alone(lambda: _start(key[0]))
-            _known[key] = await _answer(process, output, _PATIENCE)
+            _known[key] = await _answer(*await gate.start_alone(lambda: _start(key[0])), _PATIENCE)
 
 
 async def ask_version(program: str, patience: float = _PATIENCE) -> Client:
@@ -93,15 +94,18 @@ async def ask_version(program: str, patience: float = _PATIENCE) -> Client:
         OSError: it cannot be started.
 
     """
-    process, output = _start(program)
-    return await _answer(process, output, patience)
+    return await _answer(*_start(program), patience)
 
 
-def _start(program: str) -> tuple[asyncio.subprocess.Process, int]:
-    """Start `program` with `-V`; return it, and the end of a pipe with its output."""
+def _start(program: str) -> tuple[int, asyncio.Future[int], int]:
+    """Start `program` with `-V`; return its pid, its return code to come, and the end of a pipe with its output."""
+    loop = asyncio.get_running_loop()
+    exited: asyncio.Future[int] = loop.create_future()
     read_end, write_end = os.pipe()
     try:
-        process = start_program(
+        running = start_watched(
+            Readers(loop),
+            exited.set_result,
             program,
             "-V",
             stdin=asyncio.subprocess.DEVNULL,
@@ -114,21 +118,18 @@ def _start(program: str) -> tuple[asyncio.subprocess.Process, int]:
         raise
     finally:
         os.close(write_end)
-    return process, read_end
+    return running.pid, exited, read_end
 
 
-async def _answer(process: asyncio.subprocess.Process, output: int, patience: float) -> Client:
+async def _answer(pid: int, exited: asyncio.Future[int], output: int, patience: float) -> Client:
     try:
         try:
-            async with asyncio.timeout(patience):
-                await process.wait()
-        except TimeoutError:
-            pass
+            await asyncio.wait([exited], timeout=patience)
         finally:
-            if process.returncode is None:
+            if not exited.done():
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
+                    os.killpg(pid, signal.SIGKILL)
+                await asyncio.wait([exited])
         banner = b"".join(available(output))
     finally:
         os.close(output)

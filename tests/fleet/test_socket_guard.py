@@ -73,7 +73,7 @@ def strangers_with_the_arguments_of(master: int) -> Iterator[list[subprocess.Pop
 async def let_it_believe_that_we_died(guard: SocketGuard) -> None:
     with open(os.devnull, "wb") as null:
         os.dup2(null.fileno(), guard._pipe)
-    await guard._process.wait()
+    await guard._exited
 
 
 async def test_guard_removes_no_directory_but_the_fleets() -> None:

@@ -1,4 +1,4 @@
-"""Set up our own process in ways that a library must not: descriptors, limits, SIGCHLD, the child watcher."""
+"""Set up our own process in ways that a library must not: descriptors, limits, SIGCHLD."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import atexit
 import gc
 import os
 import signal
-import sys
 
 __all__ = [
     "discard_standard_output",
@@ -15,7 +14,6 @@ __all__ = [
     "raise_file_limit",
     "restore_sigchld",
     "skip_final_collection",
-    "watch_children",
 ]
 
 _ENOUGH_FILES = 65536
@@ -66,26 +64,3 @@ def raise_file_limit() -> None:
     wanted = _ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def watch_children() -> None:
-    """On CPython 3.11, have the running loop watch its children without a thread for each one.
-
-    From 3.12 on, asyncio does so without this.
-    """
-    if sys.version_info < (3, 12) and _has_pidfd():
-        import asyncio
-
-        watcher = asyncio.PidfdChildWatcher()
-        watcher.attach_loop(asyncio.get_running_loop())
-        asyncio.set_child_watcher(watcher)
-
-
-def _has_pidfd() -> bool:
-    if sys.platform != "linux":
-        return False
-    try:
-        os.close(os.pidfd_open(os.getpid()))
-    except OSError:  # before Linux 5.3, or forbidden by a sandbox
-        return False
-    return True

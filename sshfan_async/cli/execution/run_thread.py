@@ -6,7 +6,6 @@ import contextlib
 import queue
 from typing import TYPE_CHECKING
 
-from sshfan_async.cli.execution.own_process import watch_children
 from sshfan_async.cli.execution.rollout import Rollout, Rules
 from sshfan_async.engine.supervisor import Supervisor, refuse
 from sshfan_async.event import HostFinished, HostOutput, HostPhase
@@ -110,7 +109,6 @@ class RunThread:
         return events
 
     async def _supervise(self) -> None:
-        watch_children()
         self._rollout = Rollout(self._rules, len(self._run.targets), self._fanout())
         supervisor = Supervisor(self._run, self._emit, followed=True, limiter=self._rollout.limiter)
         self._supervisor = supervisor

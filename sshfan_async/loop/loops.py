@@ -11,6 +11,7 @@ import contextlib
 import errno
 import threading
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
@@ -105,10 +106,25 @@ class LoopThread:
 
     def start(self, function: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> Future[T]:
         """Run `function` as a task of the loop; cancelling the future cancels the task."""
-        future = asyncio.run_coroutine_threadsafe(function(*arguments), self.loop)
+        future: Future[T] = Future()
+        # First: a signal handler can raise an exception in any of these lines.
         self._started.add(future)
         future.add_done_callback(self._started.discard)
+        self.loop.call_soon_threadsafe(self._begin, future, function, arguments)
         return future
+
+    def _begin(
+        self, future: Future[T], function: Callable[..., Coroutine[Any, Any, T]], arguments: tuple[object, ...]
+    ) -> None:
+        task = self.loop.create_task(function(*arguments))
+        task.add_done_callback(partial(_pass_on, future))
+
+        def cancel(future: Future[T]) -> None:
+            if future.cancelled():
+                with contextlib.suppress(RuntimeError):  # the loop has ended
+                    self.loop.call_soon_threadsafe(task.cancel)
+
+        future.add_done_callback(cancel)
 
     def call(self, function: Callable[..., object], *arguments: object) -> None:
         """Call `function` in the loop, soon.
@@ -135,3 +151,16 @@ class LoopThread:
         await self._closing.wait()
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(others)
+
+
+def _pass_on(future: Future[T], task: asyncio.Task[T]) -> None:
+    """Give the result of `task` to `future`, unless that is cancelled."""
+    error = None if task.cancelled() else task.exception()
+    if task.cancelled():
+        future.cancel()
+    if not future.set_running_or_notify_cancel():
+        return
+    if error is None:
+        future.set_result(task.result())
+    else:
+        future.set_exception(error)

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import threading
 import time
+from typing import Any
 
 import pytest
 import uvloop
@@ -84,6 +85,29 @@ def test_future_that_is_cancelled_cancels_the_task() -> None:
         assert future.cancel()
     assert ended.is_set()
     assert future.cancelled()
+
+
+@pytest.mark.timeout(30)
+def test_exception_of_a_signal_handler_while_a_task_is_started_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exception comes when the loop has got the task, and nobody has got its future."""
+
+    class Interrupted(Exception):
+        pass
+
+    def use() -> None:
+        with LoopThread("test") as thread:
+            hand_over = thread.loop.call_soon_threadsafe
+
+            def interrupted(*arguments: Any) -> asyncio.Handle:
+                monkeypatch.undo()
+                hand_over(*arguments)
+                raise Interrupted
+
+            monkeypatch.setattr(thread.loop, "call_soon_threadsafe", interrupted)
+            thread.start(asyncio.Event().wait)
+
+    with pytest.raises(Interrupted):
+        use()
 
 
 def test_call_is_made_in_the_loop() -> None:

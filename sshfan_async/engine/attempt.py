@@ -130,7 +130,9 @@ class Attempt:
     def _watch(self) -> None:
         """Arm the clocks, and let the consumer's pace hold the child back."""
         context = self._context
-        self._timeouts = Timeouts(context.run.clocks, context.flow, self._child.launched_at, self._interrupt)
+        self._timeouts = Timeouts(
+            context.run.clocks, context.flow, context.timers, self._child.launched_at, self._interrupt
+        )
         if self._cause is None:
             self._timeouts.arm(self._sent_at())
         if context.flow.followed:
@@ -222,6 +224,7 @@ class Attempt:
             ssh_log=self.ssh_log,
             log_pipe=pipe,
             readers=context.readers,
+            timers=context.timers,
             null=context.null,
             source=context.source,
             reports=reports,

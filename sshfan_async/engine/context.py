@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sshfan_async.engine.run_log import RunLog
     from sshfan_async.engine.slots import Slots
     from sshfan_async.event import Event
+    from sshfan_async.loop.timers import Timers
     from sshfan_async.process.client import Client
     from sshfan_async.process.log_pipe import LogPipes
     from sshfan_async.process.readers import Readers
@@ -50,4 +51,5 @@ class RunContext:
     gate: SpawnGate
     log_pipes: LogPipes
     readers: Readers
+    timers: Timers
     store: Store

@@ -22,6 +22,7 @@ from sshfan_async.engine.pacing import Pacer
 from sshfan_async.engine.run_log import RunLog
 from sshfan_async.engine.slots import Slots
 from sshfan_async.event import HostFinished
+from sshfan_async.loop.timers import Timers
 from sshfan_async.outcome import Phases
 from sshfan_async.process.argv import common_argv, ssh_environment
 from sshfan_async.process.child import DESCRIPTORS
@@ -184,6 +185,7 @@ class Supervisor:
             gate=gate,
             log_pipes=log_pipes,
             readers=readers,
+            timers=Timers(asyncio.get_running_loop()),
             store=store,
         )
 

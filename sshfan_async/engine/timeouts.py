@@ -6,13 +6,11 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from sshfan_async.loop.timers import timers
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sshfan_async.engine.flow import Flow
-    from sshfan_async.loop.timers import Timer
+    from sshfan_async.loop.timers import Timer, Timers
     from sshfan_async.outcome import Clock
     from sshfan_async.settings import Clocks
 
@@ -37,7 +35,9 @@ class Timeouts:
         "_timers",
     )
 
-    def __init__(self, clocks: Clocks, flow: Flow, launched_at: float, on_expiry: Callable[[Clock], None]) -> None:
+    def __init__(
+        self, clocks: Clocks, flow: Flow, timers: Timers, launched_at: float, on_expiry: Callable[[Clock], None]
+    ) -> None:
         """`launched_at`: the attempt's launch, in monotonic seconds."""
         self._clocks = clocks
         self._flow = flow
@@ -48,7 +48,7 @@ class Timeouts:
         self._paused_for = 0.0
         self._clock: Clock = "deadline"
         self._timer: Timer | None = None
-        self._timers = timers()
+        self._timers = timers
 
     def sent(self, sent_at: float | None) -> None:
         """Arm the next clock if `sent_at`, when the command was sent, is new; None: not yet."""

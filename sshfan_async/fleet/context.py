@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sshfan_async.engine.run_log import RunLog
     from sshfan_async.fleet.settings import FleetSettings
     from sshfan_async.fleet.socket_guard import SocketGuard
+    from sshfan_async.loop.timers import Timers
     from sshfan_async.mux.spare import Spares
     from sshfan_async.process.client import Client
     from sshfan_async.process.log_pipe import LogPipes
@@ -35,6 +36,7 @@ class FleetContext:
     spares: Spares
     log_pipes: LogPipes
     readers: Readers
+    timers: Timers
     store: Store
     pacer: Pacer
     slots: asyncio.Semaphore

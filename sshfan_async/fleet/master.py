@@ -136,6 +136,7 @@ class Master:
             ssh_log=self.ssh_log,
             log_pipe=pipe,
             readers=context.readers,
+            timers=context.timers,
             null=asyncio.subprocess.DEVNULL,
             source=None,
             reports=None,

@@ -14,6 +14,7 @@ from sshfan_async.errors import FleetUnavailable
 from sshfan_async.fleet.context import FleetContext
 from sshfan_async.fleet.host import DESCRIPTORS, FleetHost
 from sshfan_async.fleet.socket_guard import SocketGuard
+from sshfan_async.loop.timers import Timers
 from sshfan_async.loop.uncancelled import complete, unlisted_task
 from sshfan_async.mux.spare import Spares
 from sshfan_async.process.argv import common_argv, ssh_environment
@@ -77,7 +78,8 @@ class Pool:
 
         """
         settings, environment = self._settings, ssh_environment(os.environb)
-        readers = make_readers(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        readers = make_readers(loop)
         try:
             socket_guard = SocketGuard.start()
         except BaseException:
@@ -93,6 +95,7 @@ class Pool:
             spares=Spares(),
             log_pipes=LogPipes(),
             readers=readers,
+            timers=Timers(loop),
             store=Store(0),
             pacer=Pacer(),
             slots=asyncio.Semaphore(len(settings.targets) if settings.fanout is None else settings.fanout),

@@ -1,4 +1,4 @@
-"""Calls functions at given times. All of them share one timer of the event loop.
+"""Calls functions at given times. All of a run share one timer of the event loop.
 
 asyncio's own timers are compared in Python, in a heap of all timers of the loop. Here the heap holds tuples, which
 are compared in C. Most timers of a run are cancelled long before they are due.
@@ -6,16 +6,14 @@ are compared in C. Most timers of a run are cancelled long before they are due.
 
 from __future__ import annotations
 
-import asyncio
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
-from anyio.lowlevel import RunVar
-
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
-__all__ = ["Timer", "Timers", "timers"]
+__all__ = ["Timer", "Timers"]
 
 _SPARE = 64
 """Cancelled timers stay in the heap until there are more of them than this, and more than others."""
@@ -41,10 +39,11 @@ class Timer:
 
 
 class Timers:
-    """The timers of one event loop; get it from `timers`."""
+    """The timers of one run or fleet."""
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """`loop`: the event loop that makes the calls."""
+        self._loop = loop
         self._heap: list[tuple[float, int, Timer]] = []
         self._serial = 0
         self._cancelled = 0
@@ -91,15 +90,3 @@ class Timers:
                 self._loop.call_exception_handler({"message": f"the timer {callback!r} failed", "exception": error})
         self._next = None
         self._wait_for_first()
-
-
-_timers: RunVar[Timers] = RunVar("sshfan_async.timers")
-
-
-def timers() -> Timers:
-    """Return the timers of the running loop."""
-    found = _timers.get(None)
-    if found is None:
-        found = Timers()
-        _timers.set(found)
-    return found

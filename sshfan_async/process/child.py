@@ -14,7 +14,6 @@ import signal
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from sshfan_async.loop.timers import timers
 from sshfan_async.loop.uncancelled import wait_for_end
 from sshfan_async.outcome import Phase
 from sshfan_async.process.exits import Exit, start_watched
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from sshfan_async.event import Stream
-    from sshfan_async.loop.timers import Timer
+    from sshfan_async.loop.timers import Timer, Timers
     from sshfan_async.process.log_pipe import LogPipe
     from sshfan_async.process.readers import Readers
     from sshfan_async.process.watchdog import Reports
@@ -82,6 +81,7 @@ class Child:
         "_stdin_at",
         "_stdout",
         "_store",
+        "_timers",
         "_unreported",
         "ended_at",
         "failure",
@@ -129,6 +129,7 @@ class Child:
         self._loop: asyncio.AbstractEventLoop
         self._exit: Exit
         self._readers: Readers
+        self._timers: Timers
         self._log_pipe: LogPipe
         self._source: Source | None
         self._stdin: int
@@ -145,6 +146,7 @@ class Child:
         ssh_log: SshLog,
         log_pipe: LogPipe,
         readers: Readers,
+        timers: Timers,
         null: int,
         source: Source | None,
         reports: Reports | None,
@@ -166,6 +168,7 @@ class Child:
         self = cls(ssh_log, store, max_output, listener)
         self._loop = asyncio.get_running_loop()
         self._readers = readers
+        self._timers = timers
         self._log_pipe = log_pipe
         self._source = source
         self.reports = reports
@@ -395,7 +398,7 @@ class Child:
         if self.ssh_log.feed(data, time.monotonic()) or self._listener.follows:
             self._listener.progressed(self.ssh_log)
             if self._unreported is None and self._awaits_report() and self.ssh_log.sent_at is not None:
-                self._unreported = timers().call_later(REPORT_SECONDS, self._give_up_watchdog)
+                self._unreported = self._timers.call_later(REPORT_SECONDS, self._give_up_watchdog)
 
     def _awaits_report(self) -> bool:
         reports = self.reports
@@ -413,7 +416,7 @@ class Child:
         elif self.ssh_log.logs_acceptance is False:
             left = 0.0
         if left > 0:
-            self._unreported = timers().call_later(left, self._give_up_watchdog)
+            self._unreported = self._timers.call_later(left, self._give_up_watchdog)
         elif self._is_input_sent():
             self._close_stdin()
 

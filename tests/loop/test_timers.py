@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sshfan_async.loop.timers import Timers, timers
+from sshfan_async.loop.timers import Timers
 
 if TYPE_CHECKING:
     from sshfan_async.loop.timers import Timer
@@ -31,6 +31,10 @@ async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
+def timers() -> Timers:
+    return Timers(asyncio.get_running_loop())
+
+
 def scheduled() -> int:
     """Return how many timers of the loop itself are set."""
     loop: Any = asyncio.get_running_loop()
@@ -39,7 +43,7 @@ def scheduled() -> int:
 
 async def test_calls_are_made_in_order_of_their_times(clock: Clock) -> None:
     made: list[str] = []
-    at = Timers().call_at
+    at = timers().call_at
     for when, name in ((1003, "c"), (1001, "a"), (1002, "b"), (1002, "b2")):
         at(when, partial(made.append, name))
     await clock.advance(0.5)
@@ -52,7 +56,7 @@ async def test_calls_are_made_in_order_of_their_times(clock: Clock) -> None:
 
 async def test_cancelled_call_is_not_made_even_in_its_own_turn(clock: Clock) -> None:
     made: list[str] = []
-    ours = Timers()
+    ours = timers()
     later: Timer
     ours.call_at(1001, lambda: later.cancel())
     later = ours.call_at(1001, lambda: made.append("cancelled"))
@@ -66,7 +70,7 @@ async def test_error_in_a_call_reaches_the_loops_handler_and_stops_no_other(cloc
     made: list[str] = []
     seen: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context["exception"]))
-    ours = Timers()
+    ours = timers()
     error = ValueError("of the call")
 
     def fail() -> None:
@@ -83,7 +87,7 @@ async def test_error_in_a_call_reaches_the_loops_handler_and_stops_no_other(cloc
 
 async def test_call_can_set_the_next_one(clock: Clock) -> None:
     made: list[float] = []
-    ours = Timers()
+    ours = timers()
 
     def again() -> None:
         made.append(clock.now)
@@ -98,7 +102,7 @@ async def test_call_can_set_the_next_one(clock: Clock) -> None:
 @pytest.mark.usefixtures("clock")
 async def test_any_number_of_timers_needs_one_of_the_loop() -> None:
     before = scheduled()
-    ours = Timers()
+    ours = timers()
     for number in range(1000):
         ours.call_at(2000 + number, lambda: None)
     assert scheduled() == before + 1
@@ -115,7 +119,7 @@ async def test_cancelled_timers_are_not_kept() -> None:
         def expire(self) -> None:
             raise AssertionError("it was cancelled")
 
-    ours, before = Timers(), scheduled()
+    ours, before = timers(), scheduled()
     for _ in range(1000):
         Owner().timer.cancel()
     assert not [each for each in gc.get_objects() if isinstance(each, Owner)]
@@ -123,7 +127,3 @@ async def test_cancelled_timers_are_not_kept() -> None:
     kept = ours.call_at(1500, lambda: None)
     assert scheduled() == before + 1
     kept.cancel()
-
-
-async def test_a_loop_has_one_set_of_timers() -> None:
-    assert timers() is timers()

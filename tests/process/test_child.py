@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from sshfan_async.loop.timers import Timers
 from sshfan_async.process.child import Child
 from sshfan_async.process.log_pipe import LogPipes
 from sshfan_async.process.readers import Readers
@@ -40,6 +41,7 @@ def start(*argv: str) -> Child:
         ssh_log=SshLog(LogStyle.LOGVERBOSE),
         log_pipe=LogPipes().open(),
         readers=Readers(asyncio.get_running_loop()),
+        timers=Timers(asyncio.get_running_loop()),
         null=asyncio.subprocess.DEVNULL,
         source=None,
         reports=None,

@@ -2,8 +2,8 @@
 
 Up to Python 3.13, asyncio asks the event loop policy for a child watcher when it starts a child (unix_events.py:
 _make_subprocess_transport). The default one of Python 3.11 starts a thread for each child. That of 3.12 and 3.13
-reports an exit four turns of the loop later. So a watcher of ours answers that one call; the policy stays as it is
-for all others. From 3.14 on, a policy has no watcher, and asyncio's own report is awaited.
+reports an exit four turns of the loop later. So a watcher of ours answers that one call; all others get the policy's
+own answer. From 3.14 on, a policy has no watcher, and asyncio's own report is awaited.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Exit", "start_watched"]
 
-_answer = threading.Lock()
-"""Held while the loop policy answers with a watcher of ours."""
 _UNKNOWN = 255
 """The return code of a child that somebody else has reaped, as asyncio reports it."""
 
@@ -56,19 +54,13 @@ def start_watched(readers: Readers, on_exit: Callable[[int], None], *argv: str, 
         return _AsyncioExit(start_program(*argv, **options), on_exit)
     watcher = _PidfdExit(readers, on_exit)
     policy: Any = asyncio.get_event_loop_policy()
-    with _answer:
-        known = policy.__dict__.get("get_child_watcher")
-        others = policy.get_child_watcher
-        ours = threading.get_ident()
-        # The other threads still get the policy's own answer.
-        policy.get_child_watcher = lambda: watcher if threading.get_ident() == ours else others()
-        try:
-            start_program(*argv, **options)
-        finally:
-            if known is None:
-                del policy.get_child_watcher
-            else:
-                policy.get_child_watcher = known
+    if not isinstance(policy.get_child_watcher, _Answer):
+        policy.get_child_watcher = _Answer(policy.get_child_watcher)
+    _started_here.watcher = watcher
+    try:
+        start_program(*argv, **options)
+    finally:
+        _started_here.watcher = None
     return watcher
 
 
@@ -142,6 +134,30 @@ class _PidfdExit:
         self._transport._process_exited(code)
         self._on_exit(code)
         return True
+
+
+class _StartedHere(threading.local):
+    """The watcher of the child that this thread is starting."""
+
+    watcher: _PidfdExit | None = None
+
+
+_started_here = _StartedHere()
+
+
+class _Answer:
+    """A policy's `get_child_watcher`: answers with the watcher of a child that we are starting, else as before.
+
+    It stays in place. To put the policy's own back after each child would need a lock between threads, for which a
+    signal handler that starts a run could wait for ever.
+    """
+
+    def __init__(self, before: Callable[[], Any]) -> None:
+        self._before = before
+
+    def __call__(self) -> Any:
+        watcher = _started_here.watcher
+        return self._before() if watcher is None else watcher
 
 
 def _is_watched_here() -> bool:

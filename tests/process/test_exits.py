@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sshfan_async import run
+from sshfan_async.legacy import STATUS_SUCC
 from sshfan_async.process import exits
 from sshfan_async.process.exits import Exit, start_watched
 from sshfan_async.process.readers import make_readers
 from tests.support.processes import children, descriptors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
+    from sshfan_async import Ssh
     from sshfan_async.process.readers import Readers
 
 before_3_14 = pytest.mark.skipif(sys.version_info >= (3, 14), reason="a loop policy has no child watcher then")
@@ -153,39 +156,35 @@ async def test_child_for_which_no_descriptor_is_left_is_killed_and_reaped(
 # the loop policy
 
 
-def own_answer(policy: Any) -> object:
-    return policy.__dict__.get("get_child_watcher")
-
-
-@before_3_14
-async def test_policy_is_as_it_was_after_a_start_and_after_a_failure(readers: Readers) -> None:
-    policy = asyncio.get_event_loop_policy()
-    before = own_answer(policy)
-    await Started(readers, "true").code
-    assert own_answer(policy) is before
-    with pytest.raises(FileNotFoundError):
-        Started(readers, "/nowhere/ssh")
-    assert own_answer(policy) is before
-
-
-@before_3_14
-async def test_watcher_that_the_application_gives_its_policy_stays(
-    readers: Readers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    policy: Any = asyncio.get_event_loop_policy()
-
-    def mine() -> object:
-        raise AssertionError("nobody asks")
-
-    monkeypatch.setattr(policy, "get_child_watcher", mine, raising=False)
-    await Started(readers, "true").code
-    assert own_answer(policy) is mine
-
-
-@before_3_14
-async def test_other_threads_get_the_policys_own_watcher(readers: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def policy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The loop policy, whose own answer is recognized."""
     policy: Any = asyncio.get_event_loop_policy()
     monkeypatch.setattr(policy, "get_child_watcher", lambda: "the application's", raising=False)
+    return policy
+
+
+@before_3_14
+async def test_policy_answers_as_before_after_a_start_and_after_a_failure(readers: Readers, policy: Any) -> None:
+    await Started(readers, "true").code
+    assert policy.get_child_watcher() == "the application's"
+    with pytest.raises(FileNotFoundError):
+        Started(readers, "/nowhere/ssh")
+    assert policy.get_child_watcher() == "the application's"
+
+
+@before_3_14
+async def test_answer_that_the_application_changes_later_is_given(readers: Readers, policy: Any) -> None:
+    await Started(readers, "true").code
+    policy.get_child_watcher = lambda: "a new one"
+    await Started(readers, "true").code
+    assert policy.get_child_watcher() == "a new one"
+
+
+@before_3_14
+async def test_other_threads_get_the_policys_own_watcher(
+    readers: Readers, policy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answers: list[object] = []
     add = exits._PidfdExit.add_child_handler
 
@@ -200,3 +199,20 @@ async def test_other_threads_get_the_policys_own_watcher(readers: Readers, monke
     started = Started(readers, "true")
     await started.code
     assert answers == ["the application's", started.exit]
+
+
+@before_3_14
+async def test_run_in_a_signal_handler_while_a_child_is_started_does_not_wait_for_it(
+    readers: Readers, stand_in: Callable[..., Ssh], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, results = exits._PidfdExit.add_child_handler, []
+    ssh = stand_in("exit 0")
+
+    def interrupted(self: Any, *arguments: Any) -> None:
+        monkeypatch.undo()
+        results.append(run("web1", "true", ssh=ssh))
+        add(self, *arguments)
+
+    monkeypatch.setattr(exits._PidfdExit, "add_child_handler", interrupted)
+    assert await Started(readers, "true").code == 0
+    assert results[0]["result"]["web1"]["status"] == STATUS_SUCC

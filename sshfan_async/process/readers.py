@@ -22,7 +22,7 @@ _MOST_AT_ONCE = 32
 
 _MANY = 16
 """A run with fewer pipes is never busy: it has few hosts, and each is told of its end at once."""
-_PAUSE = 0.002
+_PAUSE = 0.003
 """Seconds between two looks at the pipes of a busy run, and so how late a line of a log can be read. A run is busy if
 it would wake the loop more often. Each wake-up takes the CPU from an ssh that is at work: 5 % of a run's time."""
 

@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks.contenders.program import program
-from benchmarks.harness.measure import Options, RunFailed, column, command, interleave, over
+from benchmarks.harness.errors import RunFailed
+from benchmarks.harness.measure import Options, column, command, interleave, over
 from sshfan_async.testing import SshdFleet
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks.contenders.peers import peers, to_nowhere
-from benchmarks.harness.measure import Figures, Options, RunFailed, column, interleave, over
+from benchmarks.harness.errors import RunFailed
+from benchmarks.harness.measure import Figures, Options, column, interleave, over
 from sshfan_async.testing import SshdFleet
 
 if TYPE_CHECKING:

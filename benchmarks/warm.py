@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders.distance import distance
 from benchmarks.contenders.task import Task
-from benchmarks.harness.measure import Figures, Options, RunFailed, column, interleave, over, worker
+from benchmarks.harness.errors import RunFailed
+from benchmarks.harness.measure import Figures, Options, column, interleave, over, worker
 from sshfan_async.testing import SshdFleet
 from sshfan_async.testing.configuration import ADDRESS, Layout
 

@@ -11,8 +11,8 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders.loop import in_loop, standard_loop
+from benchmarks.harness.errors import RunFailed
 from benchmarks.harness.heartbeat import Heartbeat, resident
-from benchmarks.harness.measure import Figures, RunFailed
 from sshfan_async import Ssh, fan_out
 from sshfan_async.process.child import DESCRIPTORS
 from sshfan_async.process.descriptors import BUDGET
@@ -20,6 +20,7 @@ from sshfan_async.process.descriptors import BUDGET
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from benchmarks.harness.measure import Figures
     from sshfan_async import Report
 
 __all__ = ["fan_out_run", "gather_run", "idle_run"]

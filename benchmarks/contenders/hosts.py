@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from benchmarks.contenders.library import asyncssh_connection
 from benchmarks.contenders.loop import standard_loop
-from benchmarks.harness.measure import Figures, RunFailed
+from benchmarks.harness.errors import RunFailed
 from benchmarks.harness.usage import Usage
 from sshfan_async import Ssh, fan_out
+
+if TYPE_CHECKING:
+    from benchmarks.harness.measure import Figures
 
 __all__ = ["asyncssh_run", "fan_out_run", "gather_run", "parallel_ssh_run"]
 
@@ -50,23 +54,12 @@ def gather_run(task: dict[str, Any]) -> Figures:
 
 
 def asyncssh_run(task: dict[str, Any]) -> Figures:
-    import asyncssh
-
     kept: list[Any] = []
 
     async def one(slots: asyncio.Semaphore) -> int:
         async with (
             slots,
-            asyncssh.connect(
-                task["address"],
-                task["port"],
-                username=task["user"],
-                client_keys=[task["key"]],
-                known_hosts=task["known_hosts"],
-                kex_algs=["curve25519-sha256"],
-                agent_path=None,
-                config=None,
-            ) as connection,
+            asyncssh_connection(task) as connection,
         ):
             done = await connection.run(task["command"], encoding=None, check=True)
             kept.append(done.stdout)

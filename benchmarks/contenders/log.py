@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from benchmarks.contenders.loop import standard_loop
-from benchmarks.harness.measure import Figures, RunFailed
+from benchmarks.harness.errors import RunFailed
 from benchmarks.harness.usage import Usage
 from sshfan_async import Ssh, fan_out
 from sshfan_async.process import argv as ssh_argv
@@ -17,6 +17,8 @@ from sshfan_async.process.log_pipe import LogPipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from benchmarks.harness.measure import Figures
 
 __all__ = ["fan_out_run"]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.harness.results import Result
     from sshfan_async.testing import SshdFleet
 
-__all__ = ["SSH_STARTERS", "peers", "to_nowhere"]
+__all__ = ["SSH_STARTERS", "pdsh", "peers", "to_nowhere", "xargs"]
 
 Contender: TypeAlias = "Callable[..., Figures]"
 """A call that measures one run. It takes `kill_after`, the timeout in seconds."""
@@ -50,12 +50,22 @@ def to_nowhere(fleet: SshdFleet, remote: str, fanout: int) -> Contender:
     task = Task.on(fleet, remote, fanout)
     script = '"$@" | cat > /dev/null'
     return partial(
-        command, ["bash", "-o", "pipefail", "-c", script, "bash", *_xargs(task)], given="\n".join(task.hosts)
+        command, ["bash", "-o", "pipefail", "-c", script, "bash", *xargs(task)], given="\n".join(task.hosts)
     )
 
 
-def _xargs(task: Task) -> list[str]:
+def xargs(task: Task) -> list[str]:
+    """Return the command line of `xargs`, which reads the names of the hosts from its standard input."""
     return ["xargs", "-P", str(task.fanout), "-I", "{}", "ssh", *_options(task).split(), "{}", task.command]
+
+
+def pdsh(task: Task) -> partial[Figures]:
+    """Return pdsh with its `ssh` module."""
+    return partial(
+        command,
+        ["pdsh", "-S", "-R", "ssh", "-f", str(task.fanout), "-w", ",".join(task.hosts), task.command],
+        variables={"PDSH_SSH_ARGS": f"{_options(task)} -x -l%u %h"},
+    )
 
 
 def _options(task: Task) -> str:
@@ -72,17 +82,9 @@ def _programs(task: Task, result: Result) -> dict[str, Contender]:
         (
             "xargs",
             "findutils (Debian)",
-            partial(command, _xargs(task), given=lines),
+            partial(command, xargs(task), given=lines),
         ),
-        (
-            "pdsh",
-            "pdsh (Debian)",
-            partial(
-                command,
-                ["pdsh", "-S", "-R", "ssh", "-f", width, "-w", comma, task.command],
-                variables={"PDSH_SSH_ARGS": f"{options} -x -l%u %h"},
-            ),
-        ),
+        ("pdsh", "pdsh (Debian)", pdsh(task)),
         (
             "clush",
             "clustershell (Debian)",

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from benchmarks.contenders import polling_loop
-from benchmarks.harness.measure import Figures, RunFailed
+from benchmarks.harness.errors import RunFailed
 from benchmarks.harness.usage import Usage
 from sshfan_async import Ssh, fan_out, legacy
 
 if TYPE_CHECKING:
+    from benchmarks.harness.measure import Figures
     from sshfan_async import Report
 
 __all__ = ["polling_loop_run", "run_run"]

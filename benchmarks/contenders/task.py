@@ -5,14 +5,27 @@ from __future__ import annotations
 import os
 import pwd
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from sshfan_async.testing.configuration import ADDRESS, Layout
 
 if TYPE_CHECKING:
-    from sshfan_async.testing import SshdFleet
+    from pathlib import Path
 
-__all__ = ["Task"]
+__all__ = ["Served", "Task"]
+
+
+class Served(Protocol):
+    """What a task needs to know of a fleet."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]: ...
+    @property
+    def ssh_config(self) -> Path: ...
+    @property
+    def directory(self) -> Path: ...
+    @property
+    def port(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +43,7 @@ class Task:
     known_hosts: str
 
     @classmethod
-    def on(cls, fleet: SshdFleet, command: str, fanout: int) -> Self:
+    def on(cls, fleet: Served, command: str, fanout: int) -> Self:
         """Return the task to run `command` on every host of `fleet`."""
         layout = Layout(fleet.directory)
         return cls(

@@ -13,9 +13,11 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
+from benchmarks.contenders.library import asyncssh_connection
 from benchmarks.contenders.loop import standard_loop
+from benchmarks.harness.errors import RunFailed
 from benchmarks.harness.heartbeat import Heartbeat, Turns, resident
-from benchmarks.harness.measure import Figures, RunFailed, worker_argv
+from benchmarks.harness.measure import Figures, worker_argv
 from benchmarks.harness.usage import Usage
 from sshfan_async import Fleet, Ssh
 
@@ -131,25 +133,9 @@ def idle_run(task: dict[str, Any], seconds: float) -> Figures:
 
 
 def asyncssh_run(task: dict[str, Any], rounds: int) -> Figures:
-    import asyncssh
-
     async def run() -> Figures:
         async with AsyncExitStack() as stack:
-            connections = [
-                await stack.enter_async_context(
-                    asyncssh.connect(
-                        task["address"],
-                        task["port"],
-                        username=task["user"],
-                        client_keys=[task["key"]],
-                        known_hosts=task["known_hosts"],
-                        kex_algs=["curve25519-sha256"],
-                        agent_path=None,
-                        config=None,
-                    )
-                )
-                for _ in task["hosts"]
-            ]
+            connections = [await stack.enter_async_context(asyncssh_connection(task)) for _ in task["hosts"]]
             await asyncio.gather(*(connection.run("true", check=True) for connection in connections))
             size = 0
             with Usage() as usage:

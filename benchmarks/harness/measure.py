@@ -9,23 +9,26 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from benchmarks.harness.cpus import on_cpu
+from benchmarks.harness.errors import RunFailed, TooSlow
+from benchmarks.harness.pythons import Python
+from benchmarks.harness.usage import peak_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
+    "ROOT",
     "Figures",
     "Options",
-    "RunFailed",
-    "TooSlow",
     "column",
     "command",
     "interleave",
     "over",
-    "peak_memory",
     "worker",
     "worker_argv",
 ]
@@ -33,16 +36,8 @@ __all__ = [
 Figures: TypeAlias = dict[str, Any]
 """The figures of one run by name: seconds, bytes, counts."""
 
-_ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent.parent
 _PEAK_INTERVAL = 0.02
-
-
-class RunFailed(Exception):
-    """A contender did not do its work, so its figures mean nothing."""
-
-
-class TooSlow(RunFailed):
-    """A contender did not finish before its timeout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +50,10 @@ class Options:
     """The number of hosts, instead of a benchmark's own."""
     quick: bool = False
     """Use tiny sizes, only to check that the benchmark works."""
+    pythons: tuple[Python, ...] = field(default_factory=lambda: (Python.current(),))
+    """The interpreters in which the plain service runs; the first one is that of this process."""
+    many: int = 100_000
+    """The larger number of hosts of the benchmark `flat`."""
 
     def size(self, full: int, quick: int) -> int:
         """Return the number of hosts: `hosts` if given, else `quick` or `full`."""
@@ -96,20 +95,32 @@ def worker_argv(name: str, /, **parameters: Any) -> list[str]:
     return [sys.executable, "-m", "benchmarks.contenders", name, json.dumps(parameters)]
 
 
-def worker(name: str, /, *, kill_after: float | None = None, **parameters: Any) -> Figures:
+def worker(
+    name: str,
+    /,
+    *,
+    kill_after: float | None = None,
+    python: Python | None = None,
+    cpu: int | None = None,
+    **parameters: Any,
+) -> Figures:
     """Run the task `name` of `benchmarks.contenders` in a fresh interpreter and return its figures.
 
-    `kill_after`: the timeout in seconds.
+    `kill_after`: the timeout in seconds. `python`: the interpreter, if not this one. `cpu`: the CPU for the task and
+    all its children.
 
     Raises:
         RunFailed: the task failed; the message is the last line of its standard error.
         TooSlow: the task did not end in time.
 
     """
+    argv = worker_argv(name, **parameters)
+    if python is not None:
+        argv[0] = python.path
     try:
         done = subprocess.run(
-            worker_argv(name, **parameters),
-            cwd=_ROOT,
+            argv if cpu is None else on_cpu(cpu, argv),
+            cwd=ROOT,
             check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -131,12 +142,13 @@ def command(
     variables: Mapping[str, str] | None = None,
     lines: int | None = None,
     kill_after: float | None = None,
+    cpu: int | None = None,
 ) -> Figures:
     """Run a program with `given` on its standard input and return its figures.
 
     The figures: `wall`, `cpu` with its children, `peak` of its own memory, `bytes` written, and the `last` of them as
     text. `lines`: the number of lines that it must write, to prove that it reached every host. `kill_after`: the
-    timeout in seconds.
+    timeout in seconds. `cpu`: the CPU for the program and all its children.
 
     Raises:
         TooSlow: the program did not end in time.
@@ -145,7 +157,8 @@ def command(
     """
     began = time.perf_counter()
     process = subprocess.Popen(
-        argv,
+        argv if cpu is None else on_cpu(cpu, argv),
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -191,12 +204,3 @@ def _watch_peak(pid: int, peaks: list[int]) -> None:
     while (peak := peak_memory(pid)) > 0:
         peaks[0] = peak
         time.sleep(_PEAK_INTERVAL)
-
-
-def peak_memory(pid: int | str = "self") -> int:
-    """Return the peak resident size of a process in bytes (proc(5): VmHWM), or 0 if it has ended."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as status:
-        for line in status:
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return 0

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import time
 from typing import TYPE_CHECKING, Self
 
-from benchmarks.harness.measure import Figures, peak_memory
-
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Usage"]
+    from benchmarks.harness.measure import Figures
+
+__all__ = ["Usage", "peak_memory"]
 
 
 class Usage:
@@ -40,3 +41,12 @@ def _processor_time() -> tuple[float, float]:
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = own.ru_utime + own.ru_stime
     return seconds, seconds + children.ru_utime + children.ru_stime
+
+
+def peak_memory(pid: int | str = "self") -> int:
+    """Return the peak resident size of a process in bytes (proc(5): VmHWM), or 0 if it has ended."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0

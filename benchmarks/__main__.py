@@ -8,15 +8,35 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import cold, engine, lines, log, output, polling, startup, warm, wrapper
+from benchmarks import (
+    client,
+    cold,
+    commands,
+    engine,
+    flat,
+    lines,
+    log,
+    output,
+    polling,
+    shared,
+    startup,
+    warm,
+    wrapper,
+)
 from benchmarks.harness import machine, plot, table
-from benchmarks.harness.measure import Options, RunFailed
+from benchmarks.harness.errors import RunFailed, Unavailable
+from benchmarks.harness.measure import Options
+from benchmarks.harness.pythons import Python
 from benchmarks.harness.results import Result
 from sshfan_async.errors import SshfanError
 
 _BENCHMARKS = {
+    "client": client.run,
+    "shared": shared.run,
+    "commands": commands.run,
     "engine": engine.run,
     "startup": startup.run,
+    "flat": flat.run,
     "polling": polling.run,
     "log": log.run,
     "wrapper": wrapper.run,
@@ -39,6 +59,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE as JSON")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw pictures into DIR (needs matplotlib)")
     parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="another interpreter with sshfan's dependencies, to measure as well (repeatable)",
+    )
+    parser.add_argument(
+        "--many", type=_count, default=100_000, help="number of hosts of the large run of `flat` (default: 100,000)"
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="tiny sizes, one round: check that every benchmark works"
     )
     given = parser.parse_args(arguments)
@@ -47,19 +77,29 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(f"no benchmark {name!r}: choose from {', '.join(_BENCHMARKS)}")
     if given.plot is not None and not plot.available():
         parser.error("--plot needs matplotlib: pip install matplotlib")
+    try:
+        pythons = _pythons(given.python)
+    except ValueError as error:
+        parser.error(f"--python: {error}")
     machine.raise_descriptor_limit()
     machine.keep_bytecode()
-    options = Options(progress=_progress, runs=given.runs, hosts=given.hosts, quick=given.quick)
+    options = Options(
+        progress=_progress, runs=given.runs, hosts=given.hosts, quick=given.quick, pythons=pythons, many=given.many
+    )
     if options.quick:
         options = replace(options, runs=1)
     facts = machine.facts()
     results: dict[str, Result] = {}
     drawn: list[Path] = []
     failed: list[str] = []
+    left_out: list[str] = []
     for name in given.names or _BENCHMARKS:
         results[name] = Result()
         try:
             _BENCHMARKS[name](options, results[name])
+        except Unavailable as error:
+            results[name].notes.append(f"left out: {error}")
+            left_out.append(name)
         except (RunFailed, SshfanError) as error:
             results[name].notes.append(f"stopped early: {error}")
             failed.append(f"{name} stopped early: {error}")
@@ -72,10 +112,23 @@ def main(arguments: list[str] | None = None) -> int:
     print("\n".join(table.lines(facts, results, judge=not options.quick)))
     for path in drawn:
         print(f"drawn: {path}")
-    failed += [f"{name} measured nothing" for name, result in results.items() if not result.rows]
+    failed += [
+        f"{name} measured nothing" for name, result in results.items() if not result.rows and name not in left_out
+    ]
     for complaint in failed:
         print(complaint, file=sys.stderr)
     return 0 if not failed else 1
+
+
+def _pythons(paths: list[str]) -> tuple[Python, ...]:
+    """Return this interpreter and those of `paths`, each of another version: the rows have the version only."""
+    found = [Python.current()]
+    for path in paths:
+        python = Python.at(path)
+        if any(python.version == each.version for each in found):
+            raise ValueError(f"{path!r} is {python}, which is measured already")
+        found.append(python)
+    return tuple(found)
 
 
 def _count(text: str) -> int:

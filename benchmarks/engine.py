@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import statistics
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.harness.measure import Figures, Options, column, command, interleave, over, worker
 from benchmarks.harness.results import Picture, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.harness.pythons import Python
 
 __all__ = ["run"]
 
@@ -29,7 +34,6 @@ _CLOCK = '#!/bin/sh\n[ "$1" = -V ] || {{ sleep {seconds}; exec date +%s.%N; }}\n
 def run(options: Options, result: Result) -> None:
     with tempfile.TemporaryDirectory(prefix="sshfan-benchmark-") as directory:
         _wall(options, result)
-        _growth(options, result)
         _stalls(options, result)
         _in_flight(options, result, Path(directory))
         _uvloop(options, result, Path(directory))
@@ -40,13 +44,11 @@ def run(options: Options, result: Result) -> None:
 def _wall(options: Options, result: Result) -> None:
     hosts = options.size(1000, 30)
     names = "\n".join(f"node{number:05}" for number in range(hosts))
-    contenders = {
-        "fan_out": partial(worker, "engine-fan-out", program=_TRUE, hosts=hosts, fanout=_FANOUT),
+    contenders: dict[str, Callable[[], Figures]] = {
         "xargs": partial(command, ["xargs", "-n", "1", "-P", str(_FANOUT), _TRUE], given=names),
+        **{f"fan_out, {python}": _service(python, hosts) for python in options.pythons},
         "plain gather": partial(worker, "engine-gather", program=_TRUE, hosts=hosts, fanout=_FANOUT),
     }
-    if sys.version_info < (3, 12):
-        contenders["fan_out with threads"] = partial(contenders["fan_out"], watcher="thread")
     if shutil.which("pdsh") is None:
         result.missing("pdsh", "pdsh (Debian)")
     else:
@@ -54,51 +56,40 @@ def _wall(options: Options, result: Result) -> None:
         contenders["pdsh"] = partial(command, ["pdsh", "-R", "exec", "-f", str(_FANOUT), "-w", nodes, _TRUE])
     series = interleave(contenders, options, f"engine, wall of {hosts:,} hosts")
     about = f"wall, {hosts:,} hosts, fanout {_FANOUT}"
-    ours = series["fan_out"]
-    result.add(f"{about}: fan_out / xargs -P {_FANOUT}", over(ours, series["xargs"], "wall"), at_most=1.35)
+    for python in options.pythons:
+        ratios = over(series[f"fan_out, {python}"], series["xargs"], "wall")
+        bar = 1.25 if python.version >= (3, 12) else 1.35
+        result.add(f"{about}: fan_out / xargs -P {_FANOUT}, {python}", ratios, at_most=bar)
+    ours = series[f"fan_out, {options.pythons[0]}"]
     if "pdsh" in series:
         result.add(f"{about}: pdsh -R exec / fan_out", over(series["pdsh"], ours, "wall"), at_least=3)
     result.add(f"{about}: fan_out / plain gather", over(ours, series["plain gather"], "wall"))
-    if "fan_out with threads" in series:
-        result.add(
-            f"{about}: fan_out with 3.11's thread per child / xargs",
-            over(series["fan_out with threads"], series["xargs"], "wall"),
-        )
     for name, runs in series.items():
         result.add(f"{about}: {name}", column(runs, "wall", _MS), "ms")
-    for name in ("fan_out", "plain gather", "fan_out with threads"):
-        if name in series:
-            own = column(series[name], "cpu", _MS / hosts)
-            result.add(f"CPU of its own process per host, {hosts:,} hosts, fanout {_FANOUT}: {name}", own, "ms")
+    for python in options.pythons:
+        own = column(series[f"fan_out, {python}"], "own", _MS / hosts)
+        result.add(f"our CPU per host, {hosts:,} hosts, fanout {_FANOUT}, {python}", own, "ms")
 
 
-def _growth(options: Options, result: Result) -> None:
-    few, many = (10, 40) if options.quick else (250, 4000)
-    contenders = {
-        str(hosts): partial(worker, "engine-fan-out", program=_TRUE, hosts=hosts, fanout=_FANOUT)
-        for hosts in (few, many)
-    }
-    series = interleave(contenders, options, "engine, CPU per host")
-    grown = [each * few / many for each in over(series[str(many)], series[str(few)], "cpu")]
-    result.add(f"our CPU per host, fanout {_FANOUT}: {many:,} hosts / {few:,} hosts", grown, at_most=1.5)
-    for hosts in (few, many):
-        result.add(f"our CPU per host, {hosts:,} hosts", column(series[str(hosts)], "cpu", _MS / hosts), "ms")
+def _service(python: Python, hosts: int) -> partial[Figures]:
+    """Return `fan_out` in a plain service."""
+    return partial(worker, "service-fan-out", python=python, hosts=hosts, fanout=_FANOUT, ssh={"program": _TRUE})
 
 
 def _stalls(options: Options, result: Result) -> None:
     hosts = options.size(1000, 30)
-    contenders = {
-        "fan_out": partial(worker, "engine-fan-out", program=_TRUE, hosts=hosts, fanout=_FANOUT, beat=True),
+    contenders: dict[str, Callable[[], Figures]] = {
+        **{f"fan_out, {python}": partial(_service(python, hosts), beat=True) for python in options.pythons},
         "plain gather": partial(worker, "engine-gather", program=_TRUE, hosts=hosts, fanout=_FANOUT, beat=True),
         "an idle loop beside xargs": partial(worker, "engine-idle", hosts=hosts, fanout=_FANOUT),
     }
-    if sys.version_info < (3, 12):
-        contenders["fan_out with 3.11's thread per child"] = partial(contenders["fan_out"], watcher="thread")
     series = interleave(contenders, options, f"engine, stalls with {hosts:,} hosts")
     about = f"{hosts:,} hosts, fanout {_FANOUT}"
-    ours, plain = series["fan_out"], series["plain gather"]
-    result.add(f"longest stall, {about}: fan_out", column(ours, "longest", _MS), "ms", at_most=10)
-    result.add(f"longest stall, {about}: fan_out / plain gather", over(ours, plain, "longest"), at_most=0.1)
+    for python in options.pythons:
+        ours = column(series[f"fan_out, {python}"], "longest", _MS)
+        result.add(f"longest stall, {about}: fan_out, {python}", ours, "ms", at_most=10)
+    ratios = over(series[f"fan_out, {options.pythons[0]}"], series["plain gather"], "longest")
+    result.add(f"longest stall, {about}: fan_out / plain gather", ratios, at_most=0.1)
     _stall_context(result, series, about)
 
 
@@ -186,7 +177,7 @@ def _stamps(options: Options, result: Result, directory: Path) -> None:
 
 def _stall_context(result: Result, series: dict[str, list[Figures]], about: str) -> None:
     for name, runs in series.items():
-        if name != "fan_out":
+        if not name.startswith("fan_out"):
             result.add(f"longest stall, {about}: {name}", column(runs, "longest", _MS), "ms")
         result.add(f"p99 stall, {about}: {name}", column(runs, "p99", _MS), "ms")
         pauses = column(runs, "collecting", _MS)

@@ -34,7 +34,6 @@ def fan_out_run(
     beat: bool = False,
     trace: bool = False,
     loop: str = "asyncio",
-    watcher: str = "pidfd",
     resident_bytes: int = 0,
 ) -> Figures:
     """Measure `fan_out` over `hosts` stand-ins."""
@@ -55,14 +54,12 @@ def fan_out_run(
             "errors": _stamp_errors(report),
         }
 
-    figures = in_loop(run, loop, watcher)
+    figures = in_loop(run, loop)
     del ballast
     return figures
 
 
-def gather_run(
-    program: str, hosts: int, fanout: int | None, *, beat: bool = False, watcher: str = "pidfd"
-) -> Figures:
+def gather_run(program: str, hosts: int, fanout: int | None, *, beat: bool = False) -> Figures:
     """Measure plain asyncio: a gather, with a semaphore for the fanout."""
     names = _names(hosts)
 
@@ -92,7 +89,7 @@ def gather_run(
         figures, _ = await _measured(everything, beat=beat)
         return figures
 
-    return in_loop(run, "asyncio", watcher)
+    return standard_loop(run)
 
 
 def idle_run(hosts: int, fanout: int) -> Figures:

@@ -16,12 +16,12 @@ __all__ = ["in_loop", "standard_loop"]
 
 def standard_loop(run: Callable[[], Coroutine[Any, Any, Figures]]) -> Figures:
     """Run `run` on asyncio with pidfds, on 3.11 too, as `sshfan` does."""
-    return in_loop(run, "asyncio", "pidfd")
+    return in_loop(run, "asyncio")
 
 
-def in_loop(run: Callable[[], Coroutine[Any, Any, Figures]], loop: str, watcher: str) -> Figures:
+def in_loop(run: Callable[[], Coroutine[Any, Any, Figures]], loop: str) -> Figures:
     # The pidfd watcher of 3.11 serves only the loop of the main thread. Under uvloop, ours runs in another thread.
-    if sys.version_info < (3, 12) and watcher == "pidfd" and loop == "asyncio":
+    if sys.version_info < (3, 12) and loop == "asyncio":
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
     factory: Any = None
     if loop == "uvloop":

@@ -83,4 +83,4 @@ def _heartbeat(beat: bool) -> Iterator[Figures]:
     heart.start()
     yield figures
     heart.stop()
-    figures |= {"longest": heart.longest, "p99": heart.p99}
+    figures |= {"longest": heart.longest, "p99": heart.p99, "collecting": heart.collecting}

@@ -46,6 +46,9 @@ def run(options: Options, result: Result) -> None:
     if "asyncssh" in series:
         result.add(f"{about}: wall, asyncssh / xargs", over(series["asyncssh"], theirs, "wall"))
         result.add(f"{about}: CPU per host, asyncssh", column(series["asyncssh"], "own", _MS / hosts), "ms")
+    for python in options.pythons:
+        turns = column(series[f"{python}{_BEAT}"], "turn", _MS)
+        result.add(f"{about}: most CPU of our thread between two beats, {python}", turns, "ms")
     result.add(f"{about}: longest stall, an idle loop beside xargs", column(series["idle"], "longest", _MS), "ms")
     result.add(f"{about}: wall, xargs", column(theirs, "wall"), "s")
     result.add(f"{about}: wall per host, xargs", column(theirs, "wall", _MS / hosts), "ms")

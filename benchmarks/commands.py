@@ -68,10 +68,9 @@ def _rates(options: Options, result: Result, task: dict[str, Any], cpu: int, *, 
         result.add(f"{about}: our CPU per command with the masters', {python}", both, "ms")
     for name, runs in series.items():
         if name.endswith(_BEAT):
-            bar = 10.0 if name.startswith("Fleet") else None
-            result.add(
-                f"{about}: longest stall, {name.removesuffix(_BEAT)}", column(runs, "longest", _MS), "ms", at_most=bar
-            )
+            who, bar = name.removesuffix(_BEAT), 10.0 if name.startswith("Fleet") else None
+            result.add(f"{about}: longest stall, {who}", column(runs, "longest", _MS), "ms", at_most=bar)
+            result.add(f"{about}: most CPU of its thread between two beats, {who}", column(runs, "turn", _MS), "ms")
         else:
             result.add(f"{about}: commands/s, {name}", [count / wall for wall in column(runs, "wall")], "/s")
     if not library:
@@ -88,11 +87,12 @@ def _latencies(options: Options, result: Result, task: dict[str, Any], cpu: int,
         for python in options.pythons
     }
     contenders["asyncssh"] = partial(worker, "commands-asyncssh-latency", cpu=cpu, **given)
-    about = f"{len(task['hosts'])} connections, {rate:.0f} commands/s (half of asyncssh's most)"
+    about = f"{len(task['hosts'])} connections, half of asyncssh's commands/s"
     series = interleave(contenders, options, f"commands, {about}")
     for python in options.pythons:
         ratios = over(series[f"Fleet, {python}"], series["asyncssh"], "p99")
         result.add(f"{about}: p99 latency, Fleet / asyncssh, {python}", ratios, at_most=1)
+    result.add(f"{about}: offered commands/s", [rate], "/s")
     for name, runs in series.items():
         result.add(f"{about}: p99 latency, {name}", column(runs, "p99", _MS), "ms")
         result.add(f"{about}: median latency, {name}", column(runs, "median", _MS), "ms")

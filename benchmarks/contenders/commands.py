@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders.library import asyncssh_connection
 from benchmarks.harness.errors import RunFailed
-from benchmarks.harness.heartbeat import Heartbeat
+from benchmarks.harness.heartbeat import Heartbeat, Turns
 from benchmarks.harness.usage import Usage
 from sshfan_async import Fleet, Ssh
 
@@ -103,16 +103,18 @@ def _check(report: Report) -> None:
 
 
 async def _repeated(everywhere: Callable[[], Awaitable[None]], rounds: int, beat: bool) -> Figures:
-    heart = Heartbeat()
+    heart, turns = Heartbeat(), Turns()
     if beat:
         heart.start()
+        turns.start()
     with Usage() as usage:
         for _ in range(rounds):
             await everywhere()
     if not beat:
         return usage.figures
     heart.stop()
-    return {**usage.figures, "longest": heart.longest}
+    turns.stop()
+    return {**usage.figures, "longest": heart.longest, "turn": turns.longest}
 
 
 async def open_loop(call: Callable[[int], Awaitable[None]], rate: float, count: int) -> Figures:

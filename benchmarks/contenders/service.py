@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders.library import asyncssh_connection
 from benchmarks.harness.errors import RunFailed
-from benchmarks.harness.heartbeat import Heartbeat
+from benchmarks.harness.heartbeat import Heartbeat, Turns
 from benchmarks.harness.usage import Usage
 from sshfan_async import Ssh, fan_out
 
@@ -79,8 +79,15 @@ def _heartbeat(beat: bool) -> Iterator[Figures]:
     if not beat:
         yield figures
         return
-    heart = Heartbeat()
+    heart, turns = Heartbeat(), Turns()
     heart.start()
+    turns.start()
     yield figures
     heart.stop()
-    figures |= {"longest": heart.longest, "p99": heart.p99, "collecting": heart.collecting}
+    turns.stop()
+    figures |= {
+        "longest": heart.longest,
+        "p99": heart.p99,
+        "collecting": heart.collecting,
+        "turn": turns.longest,
+    }

@@ -10,11 +10,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, deque
+from operator import itemgetter
 
 __all__ = ["Pacer", "Passage", "back_off"]
 
 _PACED = 4.0
 """Connections at once to a peer that has dropped one: well below 10, sshd's default threshold."""
+
+_MOST_SEEN = 64
+"""Peers whose connections are counted. Each peer that has more than one in 65 of all connections is among them."""
 
 _BACK_OFF = 0.5
 """Seconds before the second attempt, doubled for each further attempt, times a random factor from 1 to 2."""
@@ -65,7 +69,9 @@ class Pacer:
 
     def __init__(self) -> None:
         self._connecting: Counter[str] = Counter()
+        """Without the peers that have none: a run can have as many peers as hosts."""
         self._seen: Counter[str] = Counter()
+        self._seen_in_all = 0
         self._limits: dict[str, float] = {}
         self._waiters: dict[str, deque[asyncio.Future[None]]] = {}
 
@@ -94,8 +100,8 @@ class Pacer:
     def _usual(self) -> str | None:
         if not self._limits:
             return None
-        peer, count = self._seen.most_common(1)[0]
-        usual = count >= 2 and 2 * count >= self._seen.total()
+        peer, count = max(self._seen.items(), key=itemgetter(1), default=("", 0))
+        usual = count >= 2 and 2 * count >= self._seen_in_all
         return peer if usual and peer in self._limits else None
 
     def _is_full(self, peer: str) -> bool:
@@ -103,14 +109,26 @@ class Pacer:
         return limit is not None and self._connecting[peer] >= int(limit)
 
     def _identify(self, expected: str | None, peer: str) -> None:
-        self._seen[peer] += 1
+        self._count(peer)
         if peer != expected:
             self._connecting[peer] += 1
             if expected is not None:
                 self._end_passage(expected, succeeded=False, dropped=False)
 
+    def _count(self, peer: str) -> None:
+        """Count a connection to `peer`. If too many peers are counted, count one less for each of them.
+
+        That is the algorithm of Misra and Gries: a count is too low by one in 65 of all connections at most.
+        """
+        self._seen_in_all += 1
+        self._seen[peer] += 1
+        if len(self._seen) > _MOST_SEEN:
+            self._seen = Counter({each: count - 1 for each, count in self._seen.items() if count > 1})
+
     def _end_passage(self, peer: str, *, succeeded: bool, dropped: bool) -> None:
         self._connecting[peer] -= 1
+        if self._connecting[peer] == 0:
+            del self._connecting[peer]
         limit = self._limits.get(peer)
         if dropped:
             self._limits[peer] = _PACED if limit is None else max(1.0, min(_PACED, limit / 2))

@@ -157,3 +157,24 @@ async def test_success_is_told_once() -> None:
     passage = await connect(Pacer())
     assert passage.succeed()
     assert not passage.succeed()
+
+
+async def test_memory_does_not_grow_with_the_number_of_peers() -> None:
+    pacer = Pacer()
+    for number in range(1000):
+        (await connect(pacer, f"10.0.{number} port 22")).succeed()
+    assert len(pacer._seen) < 100
+    assert len(pacer._connecting) == 0
+
+
+async def test_bastion_of_most_hosts_is_found_among_many_peers() -> None:
+    pacer = Pacer()
+    for number in range(1000):
+        peer = f"10.0.{number} port 22" if number % 5 == 0 else PEER
+        (await connect(pacer, peer)).succeed()
+    await drop(pacer)
+    entered = [asyncio.create_task(pacer.enter(None)) for _ in range(20)]
+    await settle()
+    assert sum(task.done() for task in entered) < 10
+    for task in entered:
+        task.cancel()

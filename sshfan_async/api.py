@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, Literal, TypeVar, Unpack
 
-from sshfan_async.engine.run import Run, check_names, checked_run
+from sshfan_async.engine.run import Run, check_names, check_run
 from sshfan_async.settings import RunOptions, Ssh
+from sshfan_async.targets import finish
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import asyncio
+    from collections.abc import AsyncIterator, Generator
 
     import anyio
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from sshfan_async.targets import Hosts
 
 __all__ = ["events", "fan_out", "stream"]
+
+T = TypeVar("T")
 
 _ENGINE = "sshfan_async.engine.results"
 _SSH = Ssh()
@@ -77,14 +81,44 @@ async def fan_out(
         RuntimeError: no asyncio event loop is running.
 
     """
-    run = checked_run(
+    checking = check_run(
         hosts, command, user=user, fanout=fanout, timeout=timeout, connect_timeout=connect_timeout, deadline=deadline,
         kill_after=kill_after, retries=retries, stdin=stdin, on_stop=on_stop, max_output=max_output, ssh=ssh,
     )  # fmt: skip
+    del hosts  # it may be a long list of `Target`s that nobody else holds, which every garbage collection would visit
+    run = await _in_turns(await _in_turns(checking))
     await _load_engine()
     from sshfan_async.engine.results import all_outcomes
 
     return await all_outcomes(run)
+
+
+async def _in_turns(steps: Generator[None, None, T]) -> T:
+    """Take each step of a check in a turn of the event loop of its own, and return the result.
+
+    Raises:
+        RuntimeError: no asyncio event loop is running, and there is more than one step.
+
+    """
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        _running_loop()
+        import asyncio
+
+        await asyncio.sleep(0)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    import asyncio
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError("sshfan_async runs on asyncio: from trio, call run() in a thread") from None
 
 
 async def _load_engine() -> None:
@@ -94,13 +128,9 @@ async def _load_engine() -> None:
         RuntimeError: no asyncio event loop is running.
 
     """
-    import asyncio
     from concurrent.futures import ThreadPoolExecutor
 
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        raise RuntimeError("sshfan_async runs on asyncio: from trio, call run() in a thread") from None
+    loop = _running_loop()
     if _ENGINE not in sys.modules:
         # Not the loop's executor: if no thread can be started, closing the loop would fail too.
         executor = ThreadPoolExecutor(1, "sshfan import")
@@ -125,12 +155,13 @@ def stream(
     arguments and the errors raised are those of `fan_out`.
     """
     check_names("stream", options, RunOptions)
-    run = checked_run(hosts, command, **options)
-    return _stream_outcomes(run)
+    steps = finish(check_run(hosts, command, **options))
+    return _stream_outcomes(steps)
 
 
 @asynccontextmanager
-async def _stream_outcomes(run: Run) -> AsyncIterator[AsyncIterator[Outcome]]:
+async def _stream_outcomes(steps: Generator[None, None, Run]) -> AsyncIterator[AsyncIterator[Outcome]]:
+    run = await _in_turns(steps)
     await _load_engine()
     from sshfan_async.engine.results import stream_outcomes
 
@@ -153,12 +184,13 @@ def events(
     `fan_out`.
     """
     check_names("events", options, RunOptions)
-    run = checked_run(hosts, command, **options)
-    return _stream_events(run)
+    steps = finish(check_run(hosts, command, **options))
+    return _stream_events(steps)
 
 
 @asynccontextmanager
-async def _stream_events(run: Run) -> AsyncIterator[AsyncIterator[Event]]:
+async def _stream_events(steps: Generator[None, None, Run]) -> AsyncIterator[AsyncIterator[Event]]:
+    run = await _in_turns(steps)
     await _load_engine()
     from sshfan_async.engine.results import stream_events
 

@@ -32,7 +32,7 @@ from sshfan_async import (
     stream,
 )
 from tests.support.cancellation import CANCELLATIONS, Cancellation
-from tests.support.loops import on, uvloop_policy
+from tests.support.loops import Turns, on, uvloop_policy
 from tests.support.processes import children, descriptors, is_running, until, wait_until
 
 if TYPE_CHECKING:
@@ -137,6 +137,22 @@ async def test_impossible_argument_is_refused_before_anything_starts(
     with pytest.raises(error):
         stream(**given)
     assert not (tmp_path / "started").exists()
+
+
+async def test_long_list_of_hosts_is_checked_in_several_turns(tmp_path: Path, stand_in: Callable[..., Ssh]) -> None:
+    ssh = stand_in(f"touch {tmp_path}/started")
+    names = [f" web{number} " for number in range(5000)]
+    async with Turns() as turns:
+        with pytest.raises(InvalidTarget, match="'a b'"):
+            await fan_out([*names, "a b"], "true", ssh=ssh)
+        assert turns.number >= 4
+    assert not (tmp_path / "started").exists()
+
+
+def test_long_list_of_hosts_outside_asyncio_is_told_what_to_do() -> None:
+    started = fan_out([f"web{number}" for number in range(5000)], "true")  # its first step, as trio would take it
+    with pytest.raises(RuntimeError, match="runs on asyncio"):
+        started.send(None)
 
 
 async def test_longest_clocks_work(fleet: SshdFleet) -> None:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sshfan_async import targets as targets_module
 from sshfan_async.errors import InvalidTarget
 from sshfan_async.nodesets import nodes
-from sshfan_async.targets import Target, targets
+from sshfan_async.targets import Target, check_hosts, distinct, finish, targets
 from tests.support.names import assert_one_printable_line, assert_safe, odd_text
 
 # Target
@@ -203,3 +204,68 @@ def test_targets_of_100_000_names_take_less_than_2_seconds() -> None:
 
 def test_white_space_around_a_name_is_dropped_at_every_door() -> None:
     assert targets([" web1\n", "web1"]) == {Target("web1"): "web1"}
+
+
+def parsed_one_by_one(names: list[str | Target]) -> dict[Target, str]:
+    found: dict[Target, str] = {}
+    for name in names:
+        if isinstance(name, Target):
+            found.setdefault(name, str(name))
+        else:
+            found.setdefault(Target.parse(name), name.strip())
+    return found
+
+
+spellings = valid_targets.flatmap(lambda target: st.sampled_from([target, str(target), f" {target}\n"]))
+
+
+@given(st.lists(spellings | st.sampled_from(["web1", "web1:22", "web1:022", "[::1]", "::1"])))
+def test_names_are_the_same_checked_together_or_one_by_one(names: list[str | Target]) -> None:
+    checked, expected = finish(distinct(finish(check_hosts(names)))), parsed_one_by_one(names)
+    assert list(checked.items()) == list(expected.items())
+    assert list(checked) == list(expected)
+    assert list(checked.values()) == list(expected.values())
+    assert [checked[target] for target in expected] == list(expected.values())
+    assert checked == expected
+    assert Target("not-there") not in checked
+
+
+@given(st.lists(odd_text | st.from_regex(r"[a@:.\n0-]{1,6}", fullmatch=True), min_size=1, max_size=3))
+def test_names_are_refused_together_as_one_by_one(names: list[str]) -> None:
+    expected: dict[Target, str] | str
+    try:
+        expected = parsed_one_by_one(list(names))
+    except InvalidTarget as refusal:
+        expected = str(refusal)
+    found: dict[Target, str] | str
+    try:
+        found = targets(names)
+    except InvalidTarget as refusal:
+        found = str(refusal)
+    assert found == expected
+
+
+@pytest.mark.parametrize("form", ["node{}", "ops@node{}:22", " node{}"])
+def test_names_are_checked_a_thousand_in_one_step(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[int] = []
+    are_plain = targets_module._are_plain
+
+    def counted(piece: tuple[str | Target, ...]) -> bool:
+        checked.append(len(piece))
+        return are_plain(piece)
+
+    monkeypatch.setattr(targets_module, "_are_plain", counted)
+    steps = check_hosts(form.format(number) for number in range(2500))
+    next(steps)
+    assert checked == [1000]
+    together = distinct(finish(steps))
+    assert checked == [1000, 1000, 500]
+    assert len(list(together)) == 2
+
+
+def test_names_are_read_before_the_first_step_ends() -> None:
+    names = [f"node{number}" for number in range(1500)]
+    steps = check_hosts(names)
+    next(steps)
+    names[1400:] = ["changed later"]
+    assert len(finish(distinct(finish(steps)))) == 1500

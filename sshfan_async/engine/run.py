@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from sshfan_async.errors import InvalidSetting
 from sshfan_async.settings import Clocks, Limits, OnStop, RunOptions, Ssh, command_text
 from sshfan_async.stdio.stdin import check_input
-from sshfan_async.targets import Target, targets
+from sshfan_async.targets import Target, check_hosts, distinct, finish
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from sshfan_async.settings import Command, Input
-    from sshfan_async.targets import Hosts
+    from sshfan_async.targets import Hosts, Names
 
-__all__ = ["Run", "check_names", "check_ssh", "check_user", "checked_run"]
+__all__ = ["Run", "check_names", "check_run", "check_ssh", "check_user", "checked_run"]
 
 _MAX_ARGUMENT = 128 * 1024 - 1
 """Bytes. An argument of a program on Linux has 128 KiB at most, its NUL included (execve(2), MAX_ARG_STRLEN)."""
@@ -49,14 +49,25 @@ def checked_run(hosts: Hosts, command: Command, **options: Unpack[RunOptions]) -
         InvalidSetting: another argument cannot be used.
 
     """
+    return finish(finish(check_run(hosts, command, **options)))
+
+
+def check_run(
+    hosts: Hosts, command: Command, **options: Unpack[RunOptions]
+) -> Generator[None, None, Generator[None, None, Run]]:
+    """Check the arguments as `checked_run` does, in steps that take 5 ms at most.
+
+    The result is another generator, which raises nothing: its steps find the distinct targets. Its result is the run.
+    """
     user, ssh = options.get("user"), options.get("ssh", Ssh())
     on_stop = options.get("on_stop", "kill")
     check_ssh(ssh)
     if on_stop not in tuple(OnStop):
         raise InvalidSetting(f"on_stop={on_stop!r}: give 'leave', 'kill' or 'always'")
     check_user(user)
+    names = yield from check_hosts(hosts)
     run = Run(
-        targets=targets(hosts),
+        targets={},
         command=command_text(command),
         user=user,
         ssh=ssh,
@@ -66,7 +77,11 @@ def checked_run(hosts: Hosts, command: Command, **options: Unpack[RunOptions]) -
         on_stop=OnStop(on_stop),
     )
     _check_length(run)
-    return run
+    return _with_targets(run, names)
+
+
+def _with_targets(run: Run, names: list[Names]) -> Generator[None, None, Run]:
+    return replace(run, targets=(yield from distinct(names)))
 
 
 def _check_length(run: Run) -> None:

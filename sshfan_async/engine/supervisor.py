@@ -8,8 +8,8 @@ import importlib
 import math
 import os
 import time
-from collections import deque
 from contextvars import copy_context
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import anyio
@@ -37,7 +37,7 @@ from sshfan_async.stdio.capture import Store
 from sshfan_async.stdio.source import Source, open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sshfan_async.engine.run import Run
     from sshfan_async.engine.slots import SharedLimiter
@@ -45,8 +45,12 @@ if TYPE_CHECKING:
     from sshfan_async.outcome import Clock, Outcome
     from sshfan_async.process.readers import Readers
     from sshfan_async.sshlog.verdict import Verdict
+    from sshfan_async.targets import Target
 
 __all__ = ["Supervisor", "refuse"]
+
+_PER_TURN = 500
+"""Outcomes of targets that were not launched, for one turn of the loop: 4 ms."""
 
 # The first call of anyio imports its asyncio backend, which would block the caller's loop for 15 ms.
 with contextlib.suppress(ImportError):
@@ -78,7 +82,7 @@ class Supervisor:
         self._emit = emit
         self._limiter = limiter
         self._run_log = RunLog()
-        self._pending = deque(run.targets.items())
+        self._pending: Iterator[tuple[Target, str]] = iter(run.targets.items())
         self._hosts: set[Host] = set()
         # One context for all tasks: a copy for each would be one more object for every garbage collection to visit.
         self._task_context = copy_context()
@@ -133,7 +137,7 @@ class Supervisor:
                 else:
                     await self._launch_all(context, group, began)
         finally:
-            self._finish_pending(failure, time.monotonic() - began)
+            await self._finish_pending(failure, time.monotonic() - began)
 
     async def _prepare(self, resources: contextlib.ExitStack) -> RunContext:
         """Set up what all attempts share; `resources` closes it.
@@ -192,10 +196,13 @@ class Supervisor:
     async def _launch_all(self, context: RunContext, group: asyncio.TaskGroup, began: float) -> None:
         await enlarge_table(context.slots.most * context.slots.descriptors)
         on_end = self._host_ended  # one bound method for all hosts
-        while self._pending:
-            host = Host(context, *self._pending[0], began, on_end)
-            await host.admitted()
-            self._pending.popleft()
+        for each in self._pending:
+            host = Host(context, *each, began, on_end)
+            try:
+                await host.admitted()
+            except BaseException:
+                self._pending = chain((each,), self._pending)
+                raise
             self._hosts.add(host)
             if self._stopped:
                 host.stop()  # it got its slot in the turn of the loop that stopped the run
@@ -204,15 +211,27 @@ class Supervisor:
             await asyncio.sleep(0)
             await context.gate.cleared()
 
-    def _finish_pending(self, failure: Verdict | None, queued: float) -> None:
+    async def _finish_pending(self, failure: Verdict | None, queued: float) -> None:
+        """Emit the outcomes of the targets that were not launched, `_PER_TURN` in one turn of the loop.
+
+        After a cancellation all that are left are emitted at once.
+        """
         clock: Clock | None = "deadline" if time.monotonic() >= self._flow.deadline else None
-        for target, name in self._pending:
-            ended = Ended(
-                verdict=not_run(clock) if failure is None else failure,
-                phases=Phases(queued=queued),
-                clock=clock if failure is None else None,
-            )
+        ended = Ended(
+            verdict=not_run(clock) if failure is None else failure,
+            phases=Phases(queued=queued),
+            clock=clock if failure is None else None,
+        )
+        cancelled: asyncio.CancelledError | None = None
+        for number, (target, name) in enumerate(self._pending, 1):
             self._finish(ended.outcome(target, name, 0))
+            if number % _PER_TURN == 0 and cancelled is None:
+                try:
+                    await asyncio.sleep(0)
+                except asyncio.CancelledError as error:
+                    cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
     def _host_ended(self, host: Host, outcome: Outcome) -> None:
         self._hosts.discard(host)

@@ -22,6 +22,7 @@ from sshfan_async.event import Event, HostFinished
 from sshfan_async.process.descriptors import BUDGET
 from sshfan_async.process.log_pipe import LogPipes
 from tests.support.listeners import hang_up, listening
+from tests.support.loops import Turns
 from tests.support.processes import descriptors, until
 
 if TYPE_CHECKING:
@@ -448,3 +449,45 @@ async def test_a_drain_because_of_an_outcome_comes_before_the_next_host(stand_in
     await supervisor.run()
 
     assert started == [1, 0, 0, 0]
+
+
+# many targets that are not launched
+
+
+async def test_targets_that_are_not_launched_end_a_few_hundred_in_one_turn(stand_in: Callable[..., Ssh]) -> None:
+    run = Watched(hosts(2000), stand_in("exit 0"))
+    run.supervisor.stop()
+    async with Turns() as turns:
+        task = asyncio.create_task(run.supervisor.run())
+        most = 0
+        while not task.done():
+            before = len(run.outcomes)
+            turn = turns.number
+            await asyncio.sleep(0)
+            assert turns.number <= turn + 1
+            most = max(most, len(run.outcomes) - before)
+    assert [outcome.host for outcome in run.outcomes] == hosts(2000)
+    assert 0 < most <= 500
+
+
+@pytest.mark.parametrize("times", [1, 50])
+async def test_cancellation_while_they_end_loses_no_outcome(stand_in: Callable[..., Ssh], times: int) -> None:
+    run = Watched(hosts(2000), stand_in("exit 0"))
+    run.supervisor.stop()
+    task = asyncio.create_task(run.supervisor.run())
+    while not run.outcomes:
+        await asyncio.sleep(0)
+    assert len(run.outcomes) < 2000
+    for _ in range(times):
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [outcome.host for outcome in run.outcomes] == hosts(2000)
+
+
+async def test_deadline_loses_no_target_that_waits_for_a_slot(stand_in: Callable[..., Ssh]) -> None:
+    run = Watched(hosts(6), stand_in("exec sleep 60"), fanout=2, deadline=0.5)
+    await run.supervisor.run()
+    assert sorted(outcome.host for outcome in run.outcomes) == hosts(6)
+    assert [outcome.status for outcome in run.outcomes].count(Status.NOT_RUN) == 4

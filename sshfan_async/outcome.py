@@ -90,7 +90,8 @@ class Phases:
     @property
     def elapsed(self) -> float:
         """Seconds from the launch of the last attempt to its end: the sum of all phases but `queued`."""
-        return sum((seconds for phase, seconds in self if phase is not Phase.QUEUED), start=0.0)
+        spent = (self.resolve, self.connect, self.handshake, self.auth, self.run, self.close)
+        return sum(filter(None, spent), start=0.0)
 
 
 class Stored(Protocol):

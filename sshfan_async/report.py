@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from sshfan_async.errors import HostsFailed, InvalidSetting
 from sshfan_async.outcome import Outcome, Status
+from sshfan_async.packed import PackedOutcomes
 from sshfan_async.targets import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
 __all__ = ["Report", "outcome_json"]
@@ -29,7 +30,8 @@ _PIECE = 192 * 1024
 class Report:
     """The outcomes of one run, in the order of its targets."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: Sequence[Outcome]
+    """Those of `fan_out` are kept in a compact form: each is made when it is asked for."""
     finished_at: float
     """Seconds since the epoch at the end of the run."""
 
@@ -46,21 +48,22 @@ class Report:
             KeyError: no target has that name, or several have that host.
 
         """
-        found = self._by_name.get(host)
-        if found is not None:
-            return found
-        same_host = [outcome for outcome in self.outcomes if outcome.target.host == host]
+        position = self._position(host)
+        if position is not None:
+            return self.outcomes[position]
+        same_host = self._by_host.get(host, []) if isinstance(host, str) else []
         if len(same_host) == 1:
-            return same_host[0]
+            return self.outcomes[same_host[0]]
         if same_host:
-            names = ", ".join(outcome.host for outcome in same_host)
+            names = ", ".join(self.outcomes[each].host for each in same_host)
             raise KeyError(f"{host!r} is the host of several targets: ask for one of {names}")
         raise KeyError(f"{host!r} is not among the {len(self.outcomes)} targets of this run")
 
     def __contains__(self, host: object) -> bool:
         """Whether `report[host]` finds an outcome, or `host` is itself an outcome of this report."""
         if isinstance(host, Outcome):
-            return host in self.outcomes
+            position = self._position(host.target)
+            return position is not None and self.outcomes[position] == host
         if not isinstance(host, (str, Target)):
             return False
         try:
@@ -69,32 +72,72 @@ class Report:
             return False
         return True
 
+    def _position(self, name: str | Target) -> int | None:
+        if isinstance(name, Target):
+            return self._by_text.get(str(name))
+        position = self._by_name.get(name)
+        return self._by_text.get(name) if position is None else position
+
+    # Positions by text: a dict of outcomes or targets would keep them all in memory.
+
     @cached_property
-    def _by_name(self) -> dict[str | Target, Outcome]:
-        names: dict[str | Target, Outcome] = {}
-        for outcome in self.outcomes:
-            for name in (outcome.host, outcome.target, str(outcome.target)):
-                names.setdefault(name, outcome)
-        return names
+    def _by_text(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for position, (text, _) in enumerate(self._names()):
+            found.setdefault(text, position)
+        return found
+
+    @cached_property
+    def _by_name(self) -> dict[str, int]:
+        """The names as given, without those that are the text of their target."""
+        found: dict[str, int] = {}
+        for position, (text, name) in enumerate(self._names()):
+            if name != text:
+                found.setdefault(name, position)
+        return found
+
+    @cached_property
+    def _by_host(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for position, outcome in enumerate(self.outcomes):
+            found.setdefault(outcome.target.host, []).append(position)
+        return found
+
+    def _names(self) -> Iterable[tuple[str, str]]:
+        """Return the text of each target, and its name as given."""
+        if isinstance(self.outcomes, PackedOutcomes):
+            targets = self.outcomes.targets
+            return zip(targets.texts, targets.values(), strict=True)
+        return ((str(outcome.target), outcome.host) for outcome in self.outcomes)
+
+    def _statuses(self) -> list[Status]:
+        if isinstance(self.outcomes, PackedOutcomes):
+            return self.outcomes.statuses()
+        return [outcome.status for outcome in self.outcomes]
 
     @property
     def ok(self) -> bool:
         """Whether every host ended `ok`."""
-        return not self.not_ok
+        return self._statuses().count(Status.OK) == len(self.outcomes)
 
     @property
     def not_ok(self) -> tuple[Outcome, ...]:
         """The outcomes that are not `ok`, in the order of the targets."""
-        return tuple(outcome for outcome in self.outcomes if not outcome.ok)
+        return tuple(
+            self.outcomes[position] for position, status in enumerate(self._statuses()) if status is not Status.OK
+        )
 
     @property
     def by_status(self) -> Mapping[Status, tuple[Outcome, ...]]:
         """The outcomes by status, without statuses that do not occur, in the order of `Status`."""
-        return {
-            status: found
-            for status in Status
-            if (found := tuple(outcome for outcome in self.outcomes if outcome.status is status))
-        }
+        return {status: tuple(self.outcomes[each] for each in found) for status, found in self._by_status().items()}
+
+    def _by_status(self) -> dict[Status, list[int]]:
+        """The positions of the outcomes with each status that occurs."""
+        found: dict[Status, list[int]] = {status: [] for status in Status}
+        for position, status in enumerate(self._statuses()):
+            found[status].append(position)
+        return {status: positions for status, positions in found.items() if positions}
 
     def slowest(self, n: int = 5) -> tuple[Outcome, ...]:
         """Return the `n` outcomes with the longest `elapsed`, slowest first; targets never started do not count."""
@@ -151,7 +194,7 @@ class Report:
             {
                 "finished_at": self.finished_at,
                 "exit_code": self.exit_code,
-                "counts": {status.value: len(found) for status, found in self.by_status.items()},
+                "counts": {status.value: len(found) for status, found in self._by_status().items()},
             }
         )
         separator = ', "outcomes": ['

@@ -3,7 +3,7 @@
 Verdict (from ssh's log, or from a fleet's channel)
 -> stopped(), not_run(), spawn_failed(), …       endings that ssh does not know about
 -> concluded()                                      `local` if output could not be kept or input could not be read
--> Ended -> Ended.outcome()                         every `Outcome` is made here
+-> Ended -> Ended.outcome()                         every `Outcome` is made here; `packed` makes the same ones again
 """
 
 from __future__ import annotations

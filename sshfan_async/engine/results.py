@@ -13,28 +13,32 @@ import anyio
 from sshfan_async.engine.run_task import RunTask
 from sshfan_async.event import Event, HostFinished, HostOutput
 from sshfan_async.outcome import Outcome
+from sshfan_async.packed import PackedOutcomes, pack
 from sshfan_async.report import Report
+from sshfan_async.targets import Targets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sshfan_async.engine.run import Run
-    from sshfan_async.targets import Target
+    from sshfan_async.packed import Packed
 
 __all__ = ["all_outcomes", "stream_events", "stream_outcomes"]
 
 
 async def all_outcomes(run: Run) -> Report:
     """Run all targets and return the report."""
-    found: dict[Target, Outcome] = {}
+    targets = run.targets
+    assert isinstance(targets, Targets)  # those of `checked_run`
+    found: dict[str, Packed] = dict.fromkeys(targets.texts, b"")
 
     def emit(event: Event) -> None:
         if isinstance(event, HostFinished):
-            found[event.outcome.target] = event.outcome
+            found[str(event.outcome.target)] = pack(event.outcome)
 
     async with RunTask(run, emit) as task:
         await task.finished()
-    return Report(tuple(found[target] for target in run.targets), finished_at=time.time())
+    return Report(PackedOutcomes(targets, tuple(found.values())), finished_at=time.time())
 
 
 @asynccontextmanager

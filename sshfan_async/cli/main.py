@@ -40,7 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` (default: `sys.argv[1:]`) and return its exit code."""
     own_process.open_standard_descriptors()
     own_process.restore_sigchld()
-    own_process.skip_final_collection()
     code = _main(arguments)
     leave_with(code)
     return code

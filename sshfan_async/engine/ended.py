@@ -9,11 +9,11 @@ Verdict (from ssh's log, or from a fleet's channel)
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from sshfan_async.outcome import Outcome, Phase, Phases, Status
+from sshfan_async.process.client import find_program
 from sshfan_async.process.spawn import ExitCodesLost
 from sshfan_async.process.spawn_gate import SHORTAGES
 from sshfan_async.sshlog.diagnostics import strip_diagnostics
@@ -181,12 +181,13 @@ def spawn_failed(error: OSError, ssh: Ssh) -> Verdict:
 
 
 def _why_not_spawned(error: OSError, ssh: Ssh) -> str:
-    program = os.fspath(ssh.program)
-    if shutil.which(program) is None:
+    try:
+        find_program(ssh)
+    except FileNotFoundError:
         why = "no such program: install the OpenSSH client (Debian: openssh-client), or give its path as program="
     else:
         why = error.strerror or str(error)
-    return f"cannot start {program!r}: {why}"
+    return f"cannot start {os.fspath(ssh.program)!r}: {why}"
 
 
 def input_unreadable(error: OSError) -> Verdict:

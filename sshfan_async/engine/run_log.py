@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
+import os
 from typing import TYPE_CHECKING, Any
 
 from sshfan_async.loop.loops import in_thread
@@ -31,7 +31,7 @@ class RunLog:
         """Set up structlog if the logger has a handler. The import takes 0.1 s, so it runs in a thread."""
         if _has_handler():
             logger = await in_thread(_structlog_logger)
-            self._logger = _Guarded(logger.bind(run=secrets.token_hex(4)))
+            self._logger = _Guarded(logger.bind(run=os.urandom(4).hex()))
 
     def run_started(self, hosts: int, fanout: int) -> None:
         """Log the start of the run."""

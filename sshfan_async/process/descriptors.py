@@ -10,7 +10,6 @@ import resource
 import sys
 import threading
 from collections import deque
-from dataclasses import dataclass
 
 from sshfan_async.loop.loops import in_thread
 
@@ -46,7 +45,7 @@ class DescriptorBudget:
             if not self._waiters and self._fits(count, room):
                 self._leased += count
                 return
-            waiter = _Waiter(asyncio.get_running_loop(), asyncio.Event(), count, room)
+            waiter = _Waiter(asyncio.get_running_loop(), count, room)
             self._waiters.append(waiter)
         try:
             await waiter.served.wait()
@@ -78,12 +77,14 @@ class DescriptorBudget:
                 self._leased += waiter.count
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Waiter:
-    loop: asyncio.AbstractEventLoop
-    served: asyncio.Event
-    count: int
-    room: int
+    __slots__ = ("count", "loop", "room", "served")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, count: int, room: int) -> None:
+        self.loop = loop
+        self.served = asyncio.Event()
+        self.count = count
+        self.room = room
 
 
 async def enlarge_table(count: int) -> None:

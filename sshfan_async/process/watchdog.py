@@ -12,7 +12,7 @@ only, and the watchdog's later ones only with the nonce of our kill request, whi
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ while read -r l; do case $l in "$t:kill "*) o=${l##* }; k=1; break;; esac; done;
 
 def new_secret() -> str:
     """Return a random text that marks the report lines of one host."""
-    return f"sshfan-{secrets.token_hex(8)}"
+    return f"sshfan-{os.urandom(8).hex()}"
 
 
 class Wrapper:
@@ -199,7 +199,7 @@ class Reports:
     def kill_request(self) -> bytes:
         """Return the line on which the watchdog kills the command. Its answer is believed from now on."""
         if self._nonce == "":
-            self._nonce = secrets.token_hex(8)
+            self._nonce = os.urandom(8).hex()
             self._expect()
         return f"{self.secret}:kill {self._nonce}\n".encode("ascii")
 

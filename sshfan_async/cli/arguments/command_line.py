@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from sshfan_async.cli.arguments.share import Share
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["CommandLine"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandLine:
+class CommandLine(NamedTuple):
     """The options and the command words, as converted by click. Times are in seconds; None means no limit."""
 
     node_sets: tuple[str, ...]

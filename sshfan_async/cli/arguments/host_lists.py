@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 import click
 
@@ -28,8 +27,7 @@ _MAX_DEPTH = 10
 """Files that include each other."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One node set, and the option or file that it comes from."""
 
     text: str
@@ -48,7 +46,7 @@ def lines_of_file(path: str) -> Iterator[Line]:
         click.UsageError: the file cannot be read, is too large, or has no node set.
 
     """
-    yield from _lines_of(Path(path).expanduser(), path, ())
+    yield from _lines_of(os.path.expanduser(path), path, ())
 
 
 def lines_of_standard_input() -> Iterator[Line]:
@@ -62,18 +60,17 @@ def lines_of_standard_input() -> Iterator[Line]:
     yield from _parsed(io.StringIO() if sys.stdin is None else sys.stdin, "standard input", None, ())
 
 
-def _lines_of(path: Path, name: str, including: tuple[Path, ...]) -> Iterator[Line]:
+def _lines_of(path: str, name: str, including: tuple[str, ...]) -> Iterator[Line]:
     if path in including or len(including) >= _MAX_DEPTH:
         raise click.UsageError(f"{including[-1]}: #include {name}: files include each other, or are nested too deep")
     try:
-        file = path.open(encoding="utf-8-sig")
+        with open(path, encoding="utf-8-sig") as file:
+            yield from _parsed(file, name, path, including)
     except OSError as error:
         raise click.UsageError(f"cannot read the hosts in {name!r}: {error.strerror or error}") from None
-    with file:
-        yield from _parsed(file, name, path, including)
 
 
-def _parsed(file: TextIO, source: str, path: Path | None, including: tuple[Path, ...]) -> Iterator[Line]:
+def _parsed(file: TextIO, source: str, path: str | None, including: tuple[str, ...]) -> Iterator[Line]:
     found, number, size = False, 0, 0
     while line := _read_line(file, source, number + 1):
         number, size = number + 1, size + len(line)
@@ -84,7 +81,8 @@ def _parsed(file: TextIO, source: str, path: Path | None, including: tuple[Path,
         include = _INCLUDE.fullmatch(line.strip())
         if include is not None and path is not None:
             found = True
-            yield from _lines_of(path.parent / Path(include[1]).expanduser(), include[1], (*including, path))
+            other = os.path.join(os.path.dirname(path), os.path.expanduser(include[1]))
+            yield from _lines_of(other, include[1], (*including, path))
             continue
         text = _COMMENT.sub("", line).strip()
         if len(text.split()) > 1:

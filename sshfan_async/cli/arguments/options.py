@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sshfan_async.cli.arguments.share import Share, parse_shares
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from click.shell_completion import CompletionItem
+
+    from sshfan_async.cli.arguments.share import Share
 
 __all__ = [
     "FAILURES",
@@ -60,6 +60,8 @@ class _Shares(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Share, ...]:
         if isinstance(value, tuple):
             return value
+        from sshfan_async.cli.arguments.share import parse_shares  # late, as below: it takes 1 ms
+
         try:
             return parse_shares(value, least=1)
         except ValueError as error:
@@ -70,6 +72,8 @@ class _OneShare(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     name = "share"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Share:
+        from sshfan_async.cli.arguments.share import Share, parse_shares
+
         if isinstance(value, Share):
             return value
         try:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from sshfan_async.cli.display.host_files import HostFiles
@@ -14,8 +13,7 @@ __all__ = ["DisplayChoice", "Mode"]
 Mode: TypeAlias = Literal["live", "gather", "json", "nothing"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DisplayChoice:
+class DisplayChoice(NamedTuple):
     """The display options of one run."""
 
     mode: Mode = "live"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sshfan_async.escape import visible
 
@@ -21,8 +20,7 @@ _PIECE = 256 * 1024
 """Bytes that are escaped at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class LineStyle:
+class LineStyle(NamedTuple):
     """How the lines on one descriptor look: the bytes before and after the host's name, and after the line."""
 
     before: bytes = b""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from importlib import import_module
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from sshfan_async.cli.conclusion import Conclusion
-from sshfan_async.cli.execution.own_process import raise_file_limit
+from sshfan_async.cli.execution.own_process import collect_garbage, raise_file_limit
 from sshfan_async.cli.execution.run_thread import RunThread
 from sshfan_async.cli.execution.signals import StopSignals
 from sshfan_async.cli.output import STDERR, OutputClosed
 from sshfan_async.event import HostFinished
-from sshfan_async.report import Report
 
 if TYPE_CHECKING:
+    from sshfan_async.cli.conclusion import Conclusion
     from sshfan_async.cli.display.choice import DisplayChoice
     from sshfan_async.cli.execution.rollout import Rules
     from sshfan_async.engine.run import Run
@@ -29,11 +30,11 @@ _TICK = 0.1
 """Seconds without an event after which the progress is redrawn."""
 
 
-@dataclass(slots=True)
 class _Outcomes:
     """The outcomes by target, without their output: the display already has it."""
 
-    by_target: dict[Target, Outcome] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.by_target: dict[Target, Outcome] = {}
 
     def note(self, events: list[Event]) -> None:
         for event in events:
@@ -50,6 +51,7 @@ def execute(run: Run, choice: DisplayChoice, rules: Rules, *, largest: bool = Fa
 
     """
     raise_file_limit()
+    collect_garbage()
     began = time.monotonic()
     outcomes = _Outcomes()
     # Only a terminal shows phases. Without one, they would wake this thread for nothing, 1000 times for 200 hosts.
@@ -58,11 +60,16 @@ def execute(run: Run, choice: DisplayChoice, rules: Rules, *, largest: bool = Fa
     with StopSignals(run_thread.stop, first_ctrl_c_asks=terminal) as signals:
         try:
             with run_thread:
-                # Imported while the first connections open: rich alone takes 40 ms.
+                received = run_thread.events(_TICK)
+                first = next(received)
+                # Imported when the first ssh is on its way: until then, this thread would only delay the other one.
+                from sshfan_async.cli.conclusion import Conclusion
                 from sshfan_async.cli.display.display import Display
+                from sshfan_async.report import Report
 
+                import_module("sshfan_async.cli.display.summary")  # the caller shows it at the end
                 display = Display(choice, len(run.targets))
-                for events in run_thread.events(_TICK):
+                for events in chain((first,), received):
                     if choice.files is not None:
                         events = choice.files.write(events)
                     if terminal and signals.received is not None:

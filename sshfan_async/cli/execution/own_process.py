@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
 import signal
+import sys
 
 __all__ = [
+    "collect_garbage",
     "discard_standard_output",
+    "end",
+    "keep_garbage",
     "open_standard_descriptors",
     "raise_at_ctrl_c",
     "raise_file_limit",
     "restore_sigchld",
-    "skip_final_collection",
 ]
 
 _ENOUGH_FILES = 65536
@@ -45,9 +47,29 @@ def discard_standard_output() -> None:
     os.close(null)
 
 
-def skip_final_collection() -> None:
-    """Skip the last garbage collection at exit, which takes 25 ms and frees memory that the exit frees anyway."""
-    atexit.register(gc.freeze)
+def keep_garbage() -> None:
+    """Collect no garbage until `collect_garbage`: imports make none, and 60 collections would take 6 ms."""
+    gc.disable()
+
+
+def collect_garbage() -> None:
+    """Collect garbage from now on, but do not search the modules that are loaded."""
+    gc.freeze()
+    gc.enable()
+
+
+def end(code: int) -> None:
+    """End this process now. The interpreter's own end takes 5 ms, and frees memory that the kernel frees anyway.
+
+    Return if Python's buffered output cannot be written. The interpreter then says so at its own end.
+    """
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # its descriptor was closed at startup
+                stream.flush()
+    except OSError:
+        return
+    os._exit(code)
 
 
 def raise_at_ctrl_c() -> None:

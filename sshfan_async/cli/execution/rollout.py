@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import anyio
 
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Rollout", "Rules"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(NamedTuple):
     """The options about failures and batches."""
 
     fail_fast: bool = False

@@ -64,11 +64,12 @@ def command(
     """
     from sshfan_async import Ssh, SyncFleet, nodes
     from sshfan_async.cli.display.summary import failure_lines
-    from sshfan_async.cli.execution.own_process import raise_file_limit
+    from sshfan_async.cli.execution.own_process import collect_garbage, raise_file_limit
     from sshfan_async.cli.execution.signals import InterruptSignals
     from sshfan_async.cli.output import OutputClosed, say
 
     raise_file_limit()
+    collect_garbage()
     fleet = SyncFleet(
         [target for node_set in node_sets for target in nodes(node_set)],
         user,

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
-
 from sshfan_async.cli.arguments.command_line import CommandLine
 from sshfan_async.cli.verbs.run import command
 
@@ -9,4 +7,4 @@ from sshfan_async.cli.verbs.run import command
 def test_each_option_has_its_field() -> None:
     names = {param.name for param in command.params} - {"version"}
 
-    assert names == {field.name for field in dataclasses.fields(CommandLine)}
+    assert names == set(CommandLine._fields)

@@ -18,6 +18,8 @@ from sshfan_async.process.spawn_gate import spawn_gate
 from sshfan_async.sshlog.lines import LogStyle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sshfan_async.settings import Ssh
 
 __all__ = ["Client", "ask_version", "find_program", "identify"]
@@ -63,8 +65,10 @@ def find_program(ssh: Ssh) -> str:
     raise FileNotFoundError(program)
 
 
-async def identify(path: str) -> Client:
+async def identify(path: str, meanwhile: Callable[[], object] | None = None) -> Client:
     """Return what the program at `path` is. It is asked once in this process, and again if its file changes.
+
+    `meanwhile` is called while the program runs. It must not raise.
 
     Raises:
         OSError: it cannot be started, or the exit codes of children do not reach this process.
@@ -74,15 +78,18 @@ async def identify(path: str) -> Client:
     state = os.stat(path)
     key = (path, state.st_mtime_ns, state.st_size)
     if key not in _known:
-        await complete(_learn(key))
+        await complete(_learn(key, meanwhile))
     return _known[key]
 
 
-async def _learn(key: tuple[str, int, int]) -> None:
+async def _learn(key: tuple[str, int, int], meanwhile: Callable[[], object] | None) -> None:
     gate = spawn_gate()
     async with gate.alone:  # `ssh -V` is a child too. A second task that waited here finds the answer.
         if key not in _known:
-            _known[key] = await _answer(*await gate.start_alone(lambda: _start(key[0])), _PATIENCE)
+            started = await gate.start_alone(lambda: _start(key[0]))
+            if meanwhile is not None:
+                meanwhile()
+            _known[key] = await _answer(*started, _PATIENCE)
 
 
 async def ask_version(program: str, patience: float = _PATIENCE) -> Client:

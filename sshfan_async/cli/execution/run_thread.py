@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import queue
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sshfan_async.cli.execution.rollout import Rollout, Rules
-from sshfan_async.engine.supervisor import Supervisor, refuse
 from sshfan_async.event import HostFinished, HostOutput, HostPhase
 from sshfan_async.loop.loops import LoopThread
+from sshfan_async.process.client import find_program, identify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from typing import Self
 
     from sshfan_async.engine.run import Run
+    from sshfan_async.engine.supervisor import Supervisor
     from sshfan_async.event import Event, Stream
 
 __all__ = ["RunThread"]
+
+_ENGINE = "sshfan_async.engine.supervisor"
 
 _MOST_QUEUED = 8 * 1024 * 1024
 """Bytes of queued output at which the run pauses. It resumes at a quarter of this."""
@@ -51,6 +55,8 @@ class RunThread:
         try:
             self._thread.__enter__()
         except OSError as error:
+            from sshfan_async.engine.supervisor import refuse
+
             refuse(self._run, self._queue.put, error)
             self._queue.put(None)
         else:
@@ -109,6 +115,11 @@ class RunThread:
         return events
 
     async def _supervise(self) -> None:
+        # Nothing else waits in this loop while the engine is imported: 25 ms, in which `ssh -V` answers.
+        with contextlib.suppress(OSError):  # the supervisor will find it too, and report it
+            await identify(find_program(self._run.ssh), lambda: import_module(_ENGINE))
+        from sshfan_async.engine.supervisor import Supervisor
+
         self._rollout = Rollout(self._rules, len(self._run.targets), self._fanout())
         supervisor = Supervisor(self._run, self._emit, followed=True, limiter=self._rollout.limiter)
         self._supervisor = supervisor

@@ -31,14 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["STATUS_FAIL", "STATUS_SUCC", "HostResult", "RunResult", "run"]
 
 # They cannot be imported any more in a thread that outlives the main one, and in `atexit`.
-for _module in (
-    "concurrent.futures.thread",
-    "ipaddress",
-    "random",
-    "shutil",
-    "tempfile",
-    "sshfan_async.engine.results",
-):
+for _module in ("concurrent.futures.thread", "sshfan_async.engine.results"):
     import_module(_module)
 
 STATUS_SUCC: Final = "success"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import TypeAlias, TypeGuard, TypeVar
 
 from sshfan_async.errors import InvalidTarget
@@ -268,10 +269,8 @@ def _is_host(host: object) -> bool:
 def _is_ipv6(host: str) -> bool:
     if not _IPV6.fullmatch(host):
         return False
-    import ipaddress  # late: it takes 1 ms, and few hosts are addresses
-
     try:
-        ipaddress.IPv6Address(host)
+        IPv6Address(host)
     except ValueError:
         return False
     return True

@@ -8,6 +8,7 @@ again. So a peer that has dropped a connection gets few at a time, and more as t
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter, deque
 from operator import itemgetter
 
@@ -25,8 +26,6 @@ _BACK_OFF = 0.5
 
 def back_off(attempts: int) -> float:
     """Return the seconds to wait after `attempts` failed attempts. The random factor spreads the hosts."""
-    import random  # late: it takes 1 ms, and few hosts are tried again
-
     seconds: float = _BACK_OFF * 2 ** (attempts - 1)
     return seconds * random.uniform(1, 2)
 

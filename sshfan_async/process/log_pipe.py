@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import tempfile
 from itertools import count
 
 __all__ = ["LogPipe", "LogPipes"]
@@ -65,8 +67,6 @@ class LogPipes:
 
     def _open_fifo(self) -> LogPipe:
         if self._directory is None:
-            import tempfile  # late, as in `close`: it takes 3 ms, which a start on Linux need not wait for
-
             self._directory = tempfile.mkdtemp(prefix="sshfan-")
         path = os.path.join(self._directory, str(next(self._serial)))
         os.mkfifo(path, 0o600)
@@ -81,8 +81,6 @@ class LogPipes:
     def close(self) -> None:
         """Remove the directory of the FIFOs."""
         if self._directory is not None:
-            import shutil
-
             with contextlib.suppress(OSError):
                 shutil.rmtree(self._directory)
             self._directory = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["Spool", "open_spool"]
@@ -157,8 +158,6 @@ def open_spool() -> Spool:
         OSError: the temporary file cannot be created.
 
     """
-    import tempfile  # late: it takes 3 ms
-
     # /var/tmp is for large files (FHS); /tmp may be held in memory.
     directory = None if "TMPDIR" in os.environ or not os.access("/var/tmp", os.W_OK) else "/var/tmp"
     with tempfile.TemporaryFile(prefix="sshfan-", dir=directory) as file:

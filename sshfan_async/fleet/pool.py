@@ -89,7 +89,9 @@ class Pool:
             settings=settings,
             executable=executable,
             client=client,
-            common_argv=common_argv(settings.ssh, client, connect_timeout=settings.clocks.connect_timeout),
+            common_argv=common_argv(
+                settings.ssh, client, connect_timeout=settings.clocks.connect_timeout, for_masters=True
+            ),
             environment={**(os.environb if environment is None else environment), **socket_guard.variables},
             socket_guard=socket_guard,
             spares=Spares(),

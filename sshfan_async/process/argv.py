@@ -45,6 +45,11 @@ _LOG_VERBOSE = (
     "mux.c:mux_client_hello_exchange*",
 )
 
+# The functions that log each packet of a fleet's command. ssh compares every message with the patterns one after the
+# other, and stops at the first that excludes it (match.c: match_pattern_list). A master without a session needs no
+# message of theirs.
+_NOT_OF_MASTERS = ("!channels.c:channel_*", "!packet.c:ssh_packet_*")
+
 _ALWAYS = (
     "BatchMode=yes",  # nobody can answer a prompt
     "ConnectionAttempts=1",  # sshfan retries itself: counted, paced, logged
@@ -65,11 +70,14 @@ _FROM_8_7 = (
 )
 
 
-def common_argv(ssh: Ssh, client: Client, *, connect_timeout: float | None = None) -> tuple[str, ...]:
+def common_argv(
+    ssh: Ssh, client: Client, *, connect_timeout: float | None = None, for_masters: bool = False
+) -> tuple[str, ...]:
     """Return the part of the argument list that all targets share: the program and its options.
 
     `connect_timeout`: seconds of the run's clock. ssh's own ConnectTimeout is at least a second longer: it ends an
     ssh that outlives this process (it limits the TCP connection and the wait for the server's first line).
+    `for_masters`: the list is for `master_argv`.
 
     ssh uses the first value that it gets for an option (ssh_config(5)). So `ssh.options` win over the options of this
     module, and both win over every file.
@@ -91,7 +99,8 @@ def common_argv(ssh: Ssh, client: Client, *, connect_timeout: float | None = Non
         argv += ["-oLogLevel=DEBUG1"]
     else:
         # ERROR keeps the server's banner off stderr (sshconnect2.c: input_userauth_banner).
-        argv += ["-oLogLevel=ERROR", f"-oLogVerbose={','.join(_LOG_VERBOSE)}"]
+        patterns = (*_NOT_OF_MASTERS, *_LOG_VERBOSE) if for_masters else _LOG_VERBOSE
+        argv += ["-oLogLevel=ERROR", f"-oLogVerbose={','.join(patterns)}"]
     return tuple(argv)
 
 

@@ -5,10 +5,13 @@ import signal
 from typing import TYPE_CHECKING
 
 from sshfan_async import Fleet, Ssh, Status
+from sshfan_async.sshlog.server import MasterLog
 from tests.support import processes
 from tests.support.listeners import listening, stall
 
 if TYPE_CHECKING:
+    import pytest
+
     from sshfan_async.testing import SshdFleet
 
 
@@ -31,3 +34,24 @@ async def test_frozen_link_loses_what_runs(own_server: SshdFleet, output_came: a
         processes.signal_servers(own_server.sshd_pid, signal.SIGKILL)
         assert outcome.status is Status.LOST
         assert "not responding" in outcome.reason
+
+
+async def test_master_writes_no_log_of_a_command(own_server: SshdFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every message is logged here, except for those that the patterns for masters exclude."""
+    monkeypatch.setattr("sshfan_async.process.argv._LOG_VERBOSE", ("*",))
+    log, feed = [], MasterLog.feed
+
+    def noted(self: MasterLog, data: bytes, at: float) -> bool:
+        log.append(data)
+        return feed(self, data, at)
+
+    monkeypatch.setattr(MasterLog, "feed", noted)
+    counts = []
+    for commands in (1, 20):
+        log.clear()
+        async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
+            for _ in range(commands):
+                await fleet.run("true")
+        counts.append(b"".join(log).count(b"\n"))
+    assert counts[0] > 50
+    assert counts[1] - counts[0] < 19

@@ -49,6 +49,13 @@ def test_options_that_a_client_does_not_know_are_not_given_to_it() -> None:
     assert "-oLogLevel=DEBUG1" in old
 
 
+def test_master_compares_a_packets_messages_with_the_first_patterns_only() -> None:
+    (patterns,) = (each for each in common_argv(Ssh(), NEW, for_masters=True) if each.startswith("-oLogVerbose="))
+    (others,) = (each for each in common_argv(Ssh(), NEW) if each.startswith("-oLogVerbose="))
+    excluded = "!channels.c:channel_*,!packet.c:ssh_packet_*,"
+    assert patterns == others.replace("=", f"={excluded}", 1)
+
+
 def test_every_option_is_one_that_this_machines_ssh_takes(tmp_path: Path) -> None:
     shown = subprocess.run(["ssh", "-V"], check=True, capture_output=True, text=True)
     log = tmp_path / "log"

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from sshfan_async.settings import Command, Input
     from sshfan_async.targets import Hosts, Names
 
-__all__ = ["Run", "check_names", "check_run", "check_ssh", "check_user", "checked_run"]
+__all__ = ["Run", "check_names", "check_run", "check_ssh", "check_user", "checked_command", "checked_run"]
+
+_SSH = Ssh()
+_ON_STOP = tuple(OnStop)
+_CLOCKS = tuple(field.name for field in fields(Clocks))
+_LIMITS = tuple(field.name for field in fields(Limits))
 
 _MAX_ARGUMENT = 128 * 1024 - 1
 """Bytes. An argument of a program on Linux has 128 KiB at most, its NUL included (execve(2), MAX_ARG_STRLEN)."""
@@ -59,25 +64,34 @@ def check_run(
 
     The result is another generator, which raises nothing: its steps find the distinct targets. Its result is the run.
     """
-    user, ssh = options.get("user"), options.get("ssh", Ssh())
-    on_stop = options.get("on_stop", "kill")
-    check_ssh(ssh)
-    if on_stop not in tuple(OnStop):
-        raise InvalidSetting(f"on_stop={on_stop!r}: give 'leave', 'kill' or 'always'")
-    check_user(user)
+    check_ssh(options.get("ssh", _SSH))
+    check_user(options.get("user"))
     names = yield from check_hosts(hosts)
+    return _with_targets(checked_command({}, command, **options), names)
+
+
+def checked_command(targets: Mapping[Target, str], command: Command, **options: Unpack[RunOptions]) -> Run:
+    """Return the run of `command` on `targets`, which are checked, as `ssh` and `user` are.
+
+    Raises:
+        InvalidSetting: an argument cannot be used.
+
+    """
+    on_stop = options.get("on_stop", "kill")
+    if on_stop not in _ON_STOP:
+        raise InvalidSetting(f"on_stop={on_stop!r}: give 'leave', 'kill' or 'always'")
     run = Run(
-        targets={},
+        targets=targets,
         command=command_text(command),
-        user=user,
-        ssh=ssh,
-        clocks=Clocks(**_fields_of(Clocks, options)),
-        limits=Limits(**_fields_of(Limits, options)),
+        user=options.get("user"),
+        ssh=options.get("ssh", _SSH),
+        clocks=Clocks(**_chosen(_CLOCKS, options)),
+        limits=Limits(**_chosen(_LIMITS, options)),
         stdin=check_input(options.get("stdin")),
         on_stop=OnStop(on_stop),
     )
     _check_length(run)
-    return _with_targets(run, names)
+    return run
 
 
 def _with_targets(run: Run, names: list[Names]) -> Generator[None, None, Run]:
@@ -136,7 +150,6 @@ def check_user(user: str | None) -> None:
         Target("any", user=user)
 
 
-def _fields_of(settings: type[Clocks | Limits], options: RunOptions) -> dict[str, Any]:
-    """Return the options that are fields of `settings`. Fields without an option keep their defaults."""
-    names = {field.name for field in fields(settings)}
-    return {name: value for name, value in options.items() if name in names}
+def _chosen(names: tuple[str, ...], options: RunOptions) -> dict[str, Any]:
+    """Return the options with these names. Fields without an option keep their defaults."""
+    return {name: options[name] for name in names if name in options}  # type: ignore[literal-required]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 
 import anyio
 
+from sshfan_async.engine.run import check_names
 from sshfan_async.fleet.home import Home, cannot_be_stopped
 from sshfan_async.fleet.part import Part, RunOutcomes
 from sshfan_async.fleet.settings import checked_settings
@@ -89,10 +90,10 @@ class FleetPart(Part):
         """
         outcomes = RunOutcomes()
         run = self._run(
-            "run", command, outcomes.add, timeout=timeout, deadline=deadline, kill_after=kill_after, stdin=stdin,
+            command, outcomes.add, timeout=timeout, deadline=deadline, kill_after=kill_after, stdin=stdin,
             on_stop=on_stop, max_output=max_output,
         )  # fmt: skip
-        await self._home.finish(self._pool.run, run, stop=run.cancel)
+        await self._home.run(self._pool, run)
         return outcomes.report(self._members)
 
     def stream(
@@ -107,6 +108,7 @@ class FleetPart(Part):
         Leaving the block early ends the commands that are still running. A slow consumer does not slow the hosts
         down. The arguments and the errors raised are those of `run`.
         """
+        check_names("stream", options, CommandOptions)
         send, receive = anyio.create_memory_object_stream["Outcome"](math.inf)
 
         def emit(outcome: Outcome) -> None:
@@ -115,7 +117,7 @@ class FleetPart(Part):
                 send.send_nowait(outcome)
 
         try:
-            run = self._run("stream", command, self._home.emitter(emit), **options)
+            run = self._run(command, self._home.emitter(emit), **options)
         except BaseException:
             send.close()
             receive.close()
@@ -129,7 +131,7 @@ class FleetPart(Part):
         send: MemoryObjectSendStream[Outcome],
         receive: MemoryObjectReceiveStream[Outcome],
     ) -> AsyncIterator[AsyncIterator[Outcome]]:
-        running = asyncio.ensure_future(self._home.finish(self._pool.run, run, stop=run.cancel))
+        running = asyncio.ensure_future(self._home.run(self._pool, run))
         running.add_done_callback(lambda _: send.close())
         try:
             yield receive

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sshfan_async.fleet.pool import Pool
+    from sshfan_async.fleet.run import FleetRun
     from sshfan_async.fleet.settings import FleetSettings
     from sshfan_async.outcome import Outcome
 
@@ -86,14 +87,28 @@ class Home:
 
         """
         if self._thread is None:
-            if asyncio.get_running_loop() is not self._loop:
-                raise RuntimeError(
-                    "this fleet was opened in another event loop: open one in this loop, or a SyncFleet"
-                )
+            self._check_loop()
             await complete(function(*arguments), on_cancel=stop)
         else:
             running = asyncio.wrap_future(self.start(function, *arguments))
             await complete(running, on_cancel=lambda: self.call(stop))
+
+    async def run(self, pool: Pool, run: FleetRun) -> None:
+        """Await `pool.run(run)` in the pool's loop. It goes on if it is cancelled, so it needs no task of its own.
+
+        Raises:
+            RuntimeError: the pool uses another event loop than the running one, or is closed.
+
+        """
+        if self._thread is None:
+            self._check_loop()
+            await pool.run(run)
+        else:
+            await self.finish(pool.run, run, stop=run.cancel)
+
+    def _check_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError("this fleet was opened in another event loop: open one in this loop, or a SyncFleet")
 
     def start(self, function: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> Future[None]:
         """Run `function` as a task of the loop in the thread.

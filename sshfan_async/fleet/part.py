@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
-from sshfan_async.engine.run import check_names, checked_run
+from sshfan_async.engine.run import checked_command
 from sshfan_async.errors import InvalidTarget
 from sshfan_async.report import Report
-from sshfan_async.settings import CommandOptions
 from sshfan_async.targets import Target, targets
 
 if TYPE_CHECKING:
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from sshfan_async.fleet.pool import Pool
     from sshfan_async.fleet.run import FleetRun
     from sshfan_async.outcome import Outcome
-    from sshfan_async.settings import Command
+    from sshfan_async.settings import Command, CommandOptions
     from sshfan_async.targets import Hosts
 
 __all__ = ["Part", "RunOutcomes"]
@@ -58,16 +56,13 @@ class Part:
                 raise InvalidTarget(f"{name!r} is not in this fleet")
         return chosen
 
-    def _run(
-        self, function: str, command: Command, emit: Callable[[Outcome], None], **options: Unpack[CommandOptions]
-    ) -> FleetRun:
+    def _run(self, command: Command, emit: Callable[[Outcome], None], **options: Unpack[CommandOptions]) -> FleetRun:
         from sshfan_async.fleet.run import FleetRun
 
-        check_names(function, options, CommandOptions)
         settings = self._home.settings
-        run = checked_run((), command, ssh=settings.ssh, **options)
-        clocks = replace(run.clocks, connect_timeout=settings.clocks.connect_timeout)
-        return FleetRun(replace(run, targets=self._members, clocks=clocks), emit)
+        connect_timeout = settings.clocks.connect_timeout
+        run = checked_command(self._members, command, ssh=settings.ssh, connect_timeout=connect_timeout, **options)
+        return FleetRun(run, emit)
 
 
 class RunOutcomes:

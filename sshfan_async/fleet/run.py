@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sshfan_async.engine.ended import input_unreadable
 from sshfan_async.fleet.command import HostCommand
-from sshfan_async.loop.uncancelled import complete
+from sshfan_async.loop.uncancelled import complete, wait_for_end
 from sshfan_async.process.watchdog import Wrapper
 from sshfan_async.settings import OnStop
 from sshfan_async.stdio.capture import Store
@@ -50,7 +50,10 @@ class FleetRun:
         self._wrapper: Wrapper | None = None
 
     async def go(self, hosts: list[FleetHost], run_log: RunLog) -> None:
-        """Submit the command to `hosts`; return when each has its outcome, even if the caller is cancelled."""
+        """Submit the command to `hosts`; return when each has its outcome, even if the caller is cancelled.
+
+        A cancellation ends the commands, and is raised at the end.
+        """
         loop = asyncio.get_running_loop()
         self._run_log, self.ended = run_log, loop.create_future()
         self.store = Store(self.run.limits.memory)
@@ -60,10 +63,12 @@ class FleetRun:
             commands = [HostCommand(self, host) for host in hosts]
             self._commands.update(commands)
             if self.run.stdin is not None:
-                await self._open_source(self.run.stdin)
-            await complete(self._submit(commands, hosts), on_cancel=self.cancel)
+                await complete(self._open_source(self.run.stdin), on_cancel=self.cancel)
+            cancelled = await self._submit(commands, hosts)
             if self._commands:
-                await complete(self.ended, on_cancel=self.cancel)
+                cancelled = await wait_for_end(self.ended, on_cancel=self.cancel) or cancelled
+            if cancelled is not None:
+                raise cancelled
         finally:
             if timer is not None:
                 timer.cancel()
@@ -73,15 +78,21 @@ class FleetRun:
                 self.source.close()
             self.store.close()
 
-    async def _submit(self, commands: list[HostCommand], hosts: list[FleetHost]) -> None:
-        """Submit each command to its host, `_PER_TURN` in each turn of the loop."""
+    async def _submit(self, commands: list[HostCommand], hosts: list[FleetHost]) -> asyncio.CancelledError | None:
+        """Submit each command to its host, `_PER_TURN` in each turn of the loop. Return a cancellation."""
+        cancelled = None
         for number, (command, host) in enumerate(zip(commands, hosts, strict=True), 1):
             if self._stopped is not None:
                 command.stop(self._stopped)
             elif command in self._commands:
                 host.queue.submit(command)
-            if number % _PER_TURN == 0:
-                await asyncio.sleep(0)
+            if number % _PER_TURN == 0 and number < len(hosts) and self._stopped is None:
+                try:
+                    await asyncio.sleep(0)
+                except asyncio.CancelledError as error:
+                    cancelled = error
+                    self.cancel()
+        return cancelled
 
     async def _open_source(self, given: Input) -> None:
         opening = asyncio.ensure_future(open_source(given))

@@ -12,6 +12,7 @@ from sshfan_async.engine.run import check_names
 from sshfan_async.fleet.home import Home, cannot_be_stopped
 from sshfan_async.fleet.part import Part, RunOutcomes
 from sshfan_async.fleet.settings import FleetOptions, checked_settings
+from sshfan_async.settings import CommandOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from sshfan_async.outcome import Outcome
     from sshfan_async.report import Report
-    from sshfan_async.settings import Command, CommandOptions
+    from sshfan_async.settings import Command
     from sshfan_async.targets import Hosts
 
 __all__ = ["SyncFleet", "SyncFleetPart"]
@@ -44,8 +45,9 @@ class SyncFleetPart(Part):
         The arguments and the errors raised are those of `Fleet.run`. Ctrl-C ends the commands and raises
         KeyboardInterrupt when they have ended. The connections stay open.
         """
+        check_names("run", options, CommandOptions)
         outcomes = RunOutcomes()
-        run = self._run("run", command, outcomes.add, **options)
+        run = self._run(command, outcomes.add, **options)
         self._home.wait_for(self._home.start(self._pool.run, run), stop=run.cancel)
         return outcomes.report(self._members)
 
@@ -60,8 +62,9 @@ class SyncFleetPart(Part):
         Leaving the block early ends the commands that are still running. The arguments and the errors raised are
         those of `run`.
         """
+        check_names("stream", options, CommandOptions)
         ended: SimpleQueue[Outcome | None] = SimpleQueue()
-        run = self._run("stream", command, ended.put, **options)
+        run = self._run(command, ended.put, **options)
         running = self._home.start(self._pool.run, run)
         running.add_done_callback(lambda _: ended.put(None))
         try:

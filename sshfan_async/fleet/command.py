@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from sshfan_async.engine.ended import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sshfan_async.event import Stream
     from sshfan_async.fleet.host import FleetHost
     from sshfan_async.fleet.sessions import Sessions
+    from sshfan_async.loop.timers import Timer
     from sshfan_async.mux.channel import Channel
     from sshfan_async.outcome import Clock, Outcome
     from sshfan_async.sshlog.verdict import Verdict
@@ -101,13 +103,13 @@ class HostCommand:
         self._started_at: float | None = None
         self._stopped_at = 0.0
         self._cause: Cause | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._exit_code: int | None = None
         self._signal: str | None = None
         self._refusal = ""
         self._runs_on = False
         """Whether the host refused to signal the command."""
-        self._unreported: asyncio.TimerHandle | None = None
+        self._unreported: Timer | None = None
         self._reports: Reports | None = None
         self._feed: Feed | None = None
         self._input_ended = False
@@ -195,7 +197,7 @@ class HostCommand:
     def _call_later(self, seconds: float, function: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._guard, function)
+        self._timer = self._host.timers.call_later(seconds, partial(self._guard, function))
 
     def _guard(self, function: Callable[[], None]) -> None:
         """Call `function`, a step of the stop. An error of our own ends the stop, and reaches the outcome."""
@@ -226,7 +228,7 @@ class HostCommand:
         self._feed = None if self._run.source is None else Feed(self._run.source)
         self.writable()
         if run.clocks.timeout is not None:
-            self._timer = asyncio.get_running_loop().call_later(run.clocks.timeout, self.stop, "timeout")
+            self._timer = self._host.timers.call_later(run.clocks.timeout, partial(self.stop, "timeout"))
 
     def refused(self, reason: str) -> None:
         """Report to the sessions that the host refused this one."""
@@ -242,9 +244,7 @@ class HostCommand:
         if accepted:
             self._accepted = self._accepted or request == "exec"
             if request == "exec" and self._reports is not None and not self._reports.ends_with_input:
-                self._unreported = asyncio.get_running_loop().call_later(
-                    watchdog.REPORT_SECONDS, self._give_up_watchdog
-                )
+                self._unreported = self._host.timers.call_later(watchdog.REPORT_SECONDS, self._give_up_watchdog)
             return
         if request == "exec":
             self._refusal = "the host refused the command"

@@ -62,6 +62,7 @@ class FleetHost:
         self.name = name
         self.takes_signals = False
         """Whether the host is known to signal a command on request."""
+        self.timers = context.timers
         self.queue = Queue(self, context.spares, settings.sessions, settings.clocks.connect_timeout)
         self._context = context
         self._enqueued_at = 0.0
@@ -168,7 +169,7 @@ class FleetHost:
             self._give_up(_failed(Status.LOCAL, f"internal error: {type(error).__name__}: {error}"))
         if not concluded.done():
             concluded.set_result(None)
-        if self.queue.are_waiting:
+        if self.queue.waiting:
             self.queue.pump()
 
     async def _run_connection(self, concluded: asyncio.Future[None]) -> None:

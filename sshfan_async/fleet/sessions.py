@@ -15,12 +15,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from sshfan_async.engine.ended import refused_session
+from sshfan_async.loop.timers import Alarm
 from sshfan_async.mux.channel import Receiver
 from sshfan_async.mux.spare import Spare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sshfan_async.mux.channel import Channel
     from sshfan_async.mux.connection import Connection
     from sshfan_async.mux.spare import Spares
@@ -100,23 +99,19 @@ class Queue:
         self.owner = owner
         self.spares = spares
         self.most = most
-        self._waiting: deque[Waiter] = deque()
+        self.now = asyncio.get_running_loop().time
+        self.waiting: deque[Waiter] = deque()
         self._since: dict[Waiter, float] = {}
         """When each queued command began to wait, in seconds of the loop's clock."""
         self._moved_at = -math.inf
         """When a command left the queue last, or the host was connected."""
         self._alarm = Alarm(self._check)
 
-    @property
-    def are_waiting(self) -> bool:
-        """Whether commands are queued."""
-        return bool(self._waiting)
-
     # the connection
 
     def attach(self, sessions: Sessions) -> None:
         """Give the commands to `sessions` from now on."""
-        self.sessions, self._moved_at = sessions, _now()
+        self.sessions, self._moved_at = sessions, self.now()
         self.pump()
         sessions.open_spare()
 
@@ -133,8 +128,12 @@ class Queue:
 
     def submit(self, command: Waiter) -> None:
         """Run `command` as soon as there is a session for it."""
-        self._waiting.append(command)
-        self._since[command] = _now()
+        if not self.waiting and self.sessions is not None and self.sessions.has_spare():
+            self.owner.busy()
+            self.sessions.begin(command, spare_next=True)
+            return
+        self.waiting.append(command)
+        self._since[command] = self.now()
         self.pump()
 
     def waits_for(self, channel: Channel | None) -> str:
@@ -146,17 +145,17 @@ class Queue:
     def withdraw(self, command: Waiter) -> None:
         """Remove `command` from the queue, if it is there."""
         with contextlib.suppress(ValueError):
-            self._waiting.remove(command)
+            self.waiting.remove(command)
             del self._since[command]
 
     def resubmit(self, command: Waiter) -> None:
         """Put `command` first in the queue: it has lost its session before it was sent."""
-        self._waiting.appendleft(command)
-        self._since[command] = _now()
+        self.waiting.appendleft(command)
+        self._since[command] = self.now()
 
     def fail_waiting(self, verdict: Verdict, clock: Clock | None) -> None:
         """Fail all queued commands."""
-        waiting, self._waiting = self._waiting, deque()
+        waiting, self.waiting = self.waiting, deque()
         self._since.clear()
         for command in waiting:
             command.fail(verdict, clock)
@@ -166,17 +165,17 @@ class Queue:
         self.owner.busy()
         sessions = self.sessions
         if sessions is None or sessions.connection.is_lost:
-            if self._waiting:
+            if self.waiting:
                 self.owner.connect_for_waiting()
         else:
-            while self._waiting and sessions.have_room():
-                command = self._waiting.popleft()
+            while self.waiting and sessions.have_room():
+                command = self.waiting.popleft()
                 del self._since[command]
-                self._moved_at = _now()
-                sessions.begin(command, spare_next=not self._waiting)
-            if sessions.are_free and not self._waiting:
+                self._moved_at = self.now()
+                sessions.begin(command, spare_next=not self.waiting)
+            if sessions.are_free and not self.waiting:
                 self.owner.free()
-        if self._waiting and not self._alarm.is_set and self.seconds < math.inf:
+        if self.waiting and not self._alarm.is_set and self.seconds < math.inf:
             self._alarm.set(self._next_expiry())
 
     def _next_expiry(self) -> float:
@@ -185,11 +184,11 @@ class Queue:
     def _check(self) -> None:
         """Time out the commands that have waited too long while no other command got a session."""
         if self.owner.is_connecting:
-            self._moved_at = _now()
-        if self._moved_at + self.seconds <= (now := _now()):
+            self._moved_at = self.now()
+        if self._moved_at + self.seconds <= (now := self.now()):
             for command in [each for each, since in self._since.items() if since + self.seconds <= now]:
                 command.stop("connect_timeout")
-        if self._waiting:
+        if self.waiting:
             self._alarm.set(self._next_expiry())
 
 
@@ -199,6 +198,7 @@ class Sessions:
     def __init__(self, queue: Queue, connection: Connection) -> None:
         self.connection = connection
         self._queue = queue
+        self._now = queue.now
         self._room = queue.most
         self._active = 0
         self._closing: deque[tuple[int, float]] = deque()
@@ -212,6 +212,8 @@ class Sessions:
         taken as stuck."""
         self._spare: Spare | None = None
         self._refusals = 0
+        self._close_waits = False
+        """Whether the close of a session may be sent together with the next opening."""
         self._alarm = Alarm(self._check)
 
     @property
@@ -233,19 +235,22 @@ class Sessions:
 
     def answered(self) -> None:
         """The host has answered something, and so has read everything that was sent before it."""
-        if self._queue.are_waiting:
+        if self._queue.waiting:
             self._queue.pump()
 
     def abandoned(self, command: Waiter, seconds: float) -> None:
         """`command` has ended. The host has `seconds` to answer the opening or the close of its session."""
-        self._abandoned[command] = _now() + seconds
+        self._abandoned[command] = self._now() + seconds
         self._settle()
 
     def channel_gone(self, command: Waiter) -> None:
         """The channel of `command` is closed. Its session is free when the host has read that."""
         self._leave(command)
         self._add_closing()
-        self._forget_closed()
+        if self._spare is None or self._queue.waiting or self._refusals > 0:
+            self.connection.hurry()  # the next command needs this session
+        else:
+            self._close_waits = True
         self._settle()
 
     def refused(self, command: Waiter, reason: str) -> None:
@@ -262,19 +267,25 @@ class Sessions:
     def spare_refused(self, spare: Spare) -> None:
         """The host refused the spare session."""
         self._spare = None
-        self._note_refusal(spare.others)
+        # With the close of another session in the same turn, this shows no limit: try once more.
+        self._note_refusal(0 if spare.follows_close else spare.others)
         self.answered()
+        if spare.follows_close and self._queue.sessions is self:
+            self.open_spare()
 
     def spare_gone(self, spare: Spare) -> None:
         """`spare` is closed, by us or by the host. Ignore it if a command has the spare."""
         if spare is self._spare:
             self._spare = None
             self._add_closing()
+            self.connection.hurry()
 
     def _leave(self, command: Waiter) -> None:
         self._active -= 1
-        self._opening.pop(command, None)
-        self._abandoned.pop(command, None)
+        if self._opening:
+            self._opening.pop(command, None)
+        if self._abandoned:
+            self._abandoned.pop(command, None)
 
     def _settle(self) -> None:
         if self.are_free and self._queue.sessions is not self:
@@ -290,11 +301,15 @@ class Sessions:
 
     # opening sessions
 
+    def has_spare(self) -> bool:
+        """Return whether the spare session can be used. If the loop was blocked, it may be older than its timer."""
+        if self._spare is not None and self._spare.until <= self._now():
+            self._spare.expire()
+        return self._spare is not None and not self.connection.is_lost
+
     def have_room(self) -> bool:
         """Return whether the host has a session for one more command. If not, set the timer of the next check."""
-        if self._spare is not None and self._spare.has_expired():
-            self._spare.expire()
-        if self._spare is not None or self._has_room():
+        if self.has_spare() or self._has_room():
             return True
         self._alarm.set(min((*self._abandoned.values(), *(at for _, at in self._closing)), default=math.inf))
         return False
@@ -307,7 +322,7 @@ class Sessions:
         else:
             others, channel = spare.others, spare.pass_to(command)
         if not channel.is_open:
-            until = _now() + self._queue.seconds
+            until = self._now() + self._queue.seconds
             self._opening[command] = others, until
             self._alarm.set(until)
         self._active += 1
@@ -320,7 +335,8 @@ class Sessions:
         self._forget_closed()
         others = self._active + len(self._closing)
         if self._spare is None and others < self._room:
-            self._spare = Spare(self, self._queue.spares, self.connection, others)
+            follows, self._close_waits = self._close_waits, False
+            self._spare = Spare(self, self._queue.spares, self.connection, others, follows_close=follows)
 
     def _has_room(self) -> bool:
         """Return whether the host allows one more session.
@@ -338,61 +354,26 @@ class Sessions:
         return False
 
     def _add_closing(self) -> None:
-        self._closing.append((self.connection.requests_sent, _now() + _ANSWER_SECONDS))
+        self._closing.append((self.connection.requests_sent, self._now() + _ANSWER_SECONDS))
 
     def _forget_closed(self) -> None:
-        answered, now = self.connection.last_answered, _now()
-        while self._closing and (self._closing[0][0] < answered or self._closing[0][1] <= now):
-            self._closing.popleft()
+        if self._closing:
+            answered, now = self.connection.last_answered, self._now()
+            while self._closing and (self._closing[0][0] < answered or self._closing[0][1] <= now):
+                self._closing.popleft()
 
     def _check(self) -> None:
         """Time out what the host has not opened, and replace a connection on which it does not answer."""
-        now, owner = _now(), self._queue.owner
+        now, owner = self._now(), self._queue.owner
         late = [each for each, (_, until) in self._opening.items() if until <= now and not each.has_ended]
         if late:
             owner.replace(self, f"the host did not open a session within {self._queue.seconds:g} s")
             for command in late:
                 command.stop("connect_timeout")
-        if self._queue.sessions is self and self._queue.are_waiting and not self.have_room() and self._stuck(now):
+        if self._queue.sessions is self and self._queue.waiting and not self.have_room() and self._stuck(now):
             owner.replace(self, "the host did not open or close a session in time")
         self._queue.pump()
         self._alarm.set(min((until for _, until in self._opening.values() if until > now), default=math.inf))
 
     def _stuck(self, now: float) -> bool:
         return any(until <= now for until in self._abandoned.values())
-
-
-class Alarm:
-    """One timer of the event loop, which calls `ring` at the earliest time that it was set for."""
-
-    __slots__ = ("_ring", "_timer")
-
-    def __init__(self, ring: Callable[[], None]) -> None:
-        self._ring = ring
-        self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def is_set(self) -> bool:
-        """Whether `ring` will be called."""
-        return self._timer is not None
-
-    def set(self, at: float) -> None:
-        """Call `ring` at `at`, in seconds of the loop's clock, unless it is called earlier; infinity for never."""
-        if at == math.inf or (self._timer is not None and self._timer.when() <= at):
-            return
-        self.stop()
-        self._timer = asyncio.get_running_loop().call_at(at, self._fire)
-
-    def stop(self) -> None:
-        """Do not call `ring`."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _fire(self) -> None:
-        self._timer = None
-        self._ring()
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

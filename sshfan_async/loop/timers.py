@@ -6,14 +6,15 @@ are compared in C. Most timers of a run are cancelled long before they are due.
 
 from __future__ import annotations
 
+import asyncio
+import math
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
-__all__ = ["Timer", "Timers"]
+__all__ = ["Alarm", "Timer", "Timers"]
 
 _SPARE = 64
 """Cancelled timers stay in the heap until there are more of them than this, and more than others."""
@@ -90,3 +91,35 @@ class Timers:
                 self._loop.call_exception_handler({"message": f"the timer {callback!r} failed", "exception": error})
         self._next = None
         self._wait_for_first()
+
+
+class Alarm:
+    """One timer of the event loop, which calls `ring` at the earliest time that it was set for."""
+
+    __slots__ = ("_ring", "_timer")
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self._ring = ring
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether `ring` will be called."""
+        return self._timer is not None
+
+    def set(self, at: float) -> None:
+        """Call `ring` at `at`, in seconds of the loop's clock, unless it is called earlier; infinity for never."""
+        if at == math.inf or (self._timer is not None and self._timer.when() <= at):
+            return
+        self.stop()
+        self._timer = asyncio.get_running_loop().call_at(at, self._fire)
+
+    def stop(self) -> None:
+        """Do not call `ring`."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _fire(self) -> None:
+        self._timer = None
+        self._ring()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from sshfan_async.escape import printable
 from sshfan_async.mux import wire
-from sshfan_async.mux.wire import WINDOW, Fields, Message, MuxError
+from sshfan_async.mux.wire import WINDOW, Fields, Message, MuxError, numbers_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +60,8 @@ class ChannelOwner(Protocol):
 
     def send(self, *packets: bytes) -> None: ...
 
+    def send_soon(self, packet: bytes) -> None: ...
+
     def answer(self, packet: bytes) -> None: ...
 
     def forget(self, number: int) -> None: ...
@@ -104,7 +105,7 @@ class Channel:
         self._write_blocked = False
         self._eof_sent = False
         self._close_sent = False
-        self._unanswered: deque[tuple[str, int]] = deque([("open", request)])
+        self._unanswered = [("open", request)]
         """The kind and the number of each request whose answer has not come."""
 
     @property
@@ -124,7 +125,9 @@ class Channel:
 
     def execute(self, command: bytes) -> None:
         """Ask the host to run `command` in the login shell. `Receiver.answered` gets the reply."""
-        self._request(b"exec", command, answer="exec")
+        if self._remote is not None and not self._close_sent:
+            self._await_answer("exec")
+            self._connection.send(wire.channel_exec(self._remote, command))
 
     def signal(self, name: str) -> None:
         """Ask the host to signal the command's process group (`"TERM"`). `Receiver.answered` gets the reply.
@@ -183,9 +186,12 @@ class Channel:
         if self._remote is None or self._close_sent:
             return
         if answer != "":
-            self._connection.requests_sent += 1
-            self._unanswered.append((answer, self._connection.requests_sent))
+            self._await_answer(answer)
         self._connection.send(wire.channel_request(self._remote, name, *strings, reply=answer != ""))
+
+    def _await_answer(self, kind: str) -> None:
+        self._connection.requests_sent += 1
+        self._unanswered.append((kind, self._connection.requests_sent))
 
     def _grant(self) -> None:
         if self._consumed >= WINDOW // 2 and not self._paused and not self._close_sent:
@@ -203,15 +209,10 @@ class Channel:
             MuxError: the message is malformed, or out of order.
 
         """
-        handler = _HANDLERS[number]
-        expected = number in (Message.CHANNEL_OPEN_CONFIRMATION, Message.CHANNEL_OPEN_FAILURE)
-        if expected is not (self._remote is None):
+        # The first message is a confirmation or a failure, and no later one is.
+        if (number <= Message.CHANNEL_OPEN_FAILURE) is not (self._remote is None):
             raise MuxError(f"message {number} out of order on channel {self._number}")
-        handler(self, Fields(data, start, end))
-
-    def receive_data(self, data: bytes) -> None:
-        """Pass on standard output of the command."""
-        self._deliver("stdout", data)
+        _HANDLERS[number](self, data, start, end)
 
     def report_loss(self, reason: str) -> None:
         """Report that the connection is gone."""
@@ -223,8 +224,8 @@ class Channel:
             self._write_blocked = False
             self._receiver.writable()
 
-    def _confirmed(self, fields: Fields) -> None:
-        self._remote, self._send_window, self._max_packet = fields.u32(), fields.u32(), fields.u32()
+    def _confirmed(self, data: memoryview, start: int, end: int) -> None:
+        self._remote, self._send_window, self._max_packet = numbers_at(data, start, end)
         # A data message must fit into a packet of the control socket, with its head.
         self._max_packet = min(self._max_packet, wire.MAX_PACKET // 2)
         if self._max_packet == 0:
@@ -232,29 +233,32 @@ class Channel:
         self._pop_unanswered()
         self._receiver.opened()
 
-    def _refused(self, fields: Fields) -> None:
+    def _refused(self, data: memoryview, start: int, end: int) -> None:
+        fields = Fields(data, start, end)
         code, text = fields.u32(), printable(fields.string(), _QUOTE_LENGTH)
         self._connection.forget(self._number)
         self._pop_unanswered()
         self._receiver.refused(text or f"reason {code}")
 
-    def _adjusted(self, fields: Fields) -> None:
-        self._send_window += fields.u32()
+    def _adjusted(self, data: memoryview, start: int, end: int) -> None:
+        self._send_window += Fields(data, start, end).u32()
         if self._send_window > _MAX_WINDOW:
             raise MuxError(f"a window of more than {_MAX_WINDOW:,} bytes on channel {self._number}")
         self.socket_writable()
 
-    def _extended(self, fields: Fields) -> None:
-        code, data = fields.u32(), fields.string()
+    def _data(self, data: memoryview, start: int, end: int) -> None:
+        self._deliver("stdout", Fields(data, start, end).string())
+
+    def _extended(self, data: memoryview, start: int, end: int) -> None:
+        fields = Fields(data, start, end)
+        code, text = fields.u32(), fields.string()
         if code == _STDERR:
-            self._deliver("stderr", data)
+            self._deliver("stderr", text)
         else:
-            self._count(len(data))
+            self._count(len(text))
             self._grant()
 
     def _deliver(self, stream: Stream, data: bytes) -> None:
-        if self._remote is None:
-            raise MuxError(f"data on channel {self._number}, which is not open yet")
         self._count(len(data))
         if not self._close_sent:
             self._receiver.output(stream, data)
@@ -266,10 +270,11 @@ class Channel:
         if self._receive_window < 0:
             raise MuxError(f"{-self._receive_window:,} bytes more on channel {self._number} than its window allows")
 
-    def _ended(self, fields: Fields) -> None:
+    def _ended(self, data: memoryview, start: int, end: int) -> None:
         pass  # the output has ended; the close comes later
 
-    def _requested(self, fields: Fields) -> None:
+    def _requested(self, data: memoryview, start: int, end: int) -> None:
+        fields = Fields(data, start, end)
         name, wants_reply = fields.string(), fields.flag()
         if name == b"exit-status":
             self._receiver.exited(fields.u32())
@@ -279,10 +284,10 @@ class Channel:
             assert self._remote is not None
             self._connection.answer(wire.channel_failure(self._remote))
 
-    def _succeeded(self, fields: Fields) -> None:
+    def _succeeded(self, data: memoryview, start: int, end: int) -> None:
         self._answer(accepted=True)
 
-    def _failed(self, fields: Fields) -> None:
+    def _failed(self, data: memoryview, start: int, end: int) -> None:
         self._answer(accepted=False)
 
     def _answer(self, *, accepted: bool) -> None:
@@ -291,20 +296,23 @@ class Channel:
         self._receiver.answered(self._pop_unanswered(), accepted=accepted)
 
     def _pop_unanswered(self) -> str:
-        kind, number = self._unanswered.popleft()
+        kind, number = self._unanswered.pop(0)
         self._connection.note_answer(number)
         return kind
 
-    def _closed(self, fields: Fields) -> None:
-        self.close()
+    def _closed(self, data: memoryview, start: int, end: int) -> None:
+        if self._remote is not None and not self._close_sent:
+            self._close_sent = True
+            self._connection.send_soon(wire.channel_close(self._remote))
         self._connection.forget(self._number)
         self._receiver.closed()
 
 
-_HANDLERS: dict[int, Callable[[Channel, Fields], None]] = {
+_HANDLERS: dict[int, Callable[[Channel, memoryview, int, int], None]] = {
     Message.CHANNEL_OPEN_CONFIRMATION: Channel._confirmed,
     Message.CHANNEL_OPEN_FAILURE: Channel._refused,
     Message.CHANNEL_WINDOW_ADJUST: Channel._adjusted,
+    Message.CHANNEL_DATA: Channel._data,
     Message.CHANNEL_EXTENDED_DATA: Channel._extended,
     Message.CHANNEL_EOF: Channel._ended,
     Message.CHANNEL_REQUEST: Channel._requested,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections import deque
+from struct import Struct
+from typing import TYPE_CHECKING, TypeVar
 
 from anyio.lowlevel import RunVar
 
@@ -13,9 +15,13 @@ from sshfan_async.mux.channel import Channel
 from sshfan_async.mux.wire import MAX_DATA, MAX_PACKET, WINDOW, Fields, Message, Mux, MuxError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sshfan_async.mux.channel import Receiver
 
 __all__ = ["Connection", "open_connection"]
+
+T = TypeVar("T")
 
 _REQUEST = 1
 _QUOTE_LENGTH = 200
@@ -28,14 +34,21 @@ _CHUNK = 256 * 1024
 
 _PER_TURN = 256
 """Packets to handle in one turn of the loop: some milliseconds. A chunk can hold 25,000 small ones."""
+_LINGER = 0.1
+"""Seconds for which the close of a channel waits for other packets. Meanwhile, the ended session takes up one of the
+sessions that the host allows."""
+_WRITE_SECONDS = 0.002
+"""After so long, the writes of a turn of the loop go on in the next turn."""
 _MOST_ANSWERS = 1000
 """Answers that may wait for a master that does not read. A real host asks a few times a minute."""
 
 # asyncio passes data on in the same call that reads it (selector_events.py: _read_ready__get_buffer), so all
 # connections of a loop share one buffer. A new buffer for each read, as for `data_received`, costs 12 us.
 _inboxes: RunVar[memoryview] = RunVar("sshfan_async.mux.inbox")
+_outboxes: RunVar[_Outbox] = RunVar("sshfan_async.mux.outbox")
 
 _CHANNEL_MESSAGES = range(Message.CHANNEL_OPEN_CONFIRMATION, Message.CHANNEL_FAILURE + 1)
+_U32 = Struct(">I")
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -58,7 +71,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._channels: dict[int, Channel] = {}
         self._next = 0
-        self._inbox = _inbox()
+        self._inbox = _shared(_inboxes, _inbox)
         self._partial = b""
         """The beginning of a packet that is not complete yet."""
         self._rest = memoryview(b"")
@@ -68,7 +81,10 @@ class Connection(asyncio.BufferedProtocol):
         self._proxied = False
         self._reason = ""
         self._out: list[bytes] = []
-        self._flushing = False
+        self._outbox = _shared(_outboxes, _Outbox)
+        self._due = False
+        """Whether the outbox will write `_out`."""
+        self._lingering: asyncio.TimerHandle | None = None
 
     def open_channel(self, receiver: Receiver) -> Channel:
         """Ask the host for a session; `receiver` gets its events."""
@@ -108,11 +124,21 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.abort()
 
     def send(self, *packets: bytes) -> None:
-        """Send packets. All packets of one turn of the loop go into one write."""
+        """Send packets. All packets of one turn of the loop go into one write, soon after it."""
         self._out += packets
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+        self.hurry()
+
+    def send_soon(self, packet: bytes) -> None:
+        """Send a packet that may wait for the next one, up to `_LINGER` seconds: the master handles both at once."""
+        self._out.append(packet)
+        if self._lingering is None:
+            self._lingering = self._loop.call_later(_LINGER, self._end_lingering)
+
+    def hurry(self) -> None:
+        """Send what waits for another packet."""
+        if not self._due:
+            self._due = True
+            self._outbox.add(self)
 
     def answer(self, packet: bytes) -> None:
         """Send the answer to a request of the host.
@@ -131,8 +157,13 @@ class Connection(asyncio.BufferedProtocol):
         """Free the number of a channel that is closed on both sides."""
         self._channels.pop(number, None)
 
-    def _flush(self) -> None:
-        self._flushing = False
+    def _end_lingering(self) -> None:
+        self._lingering = None
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what was sent. The outbox calls this."""
+        self._due = False
         if self._out:
             out, self._out = self._out, []
             if not self._transport.is_closing():
@@ -164,6 +195,8 @@ class Connection(asyncio.BufferedProtocol):
         reason = self._reason or ("" if error is None else str(error))
         if not self.ready.done():
             self.ready.set_exception(MuxError(reason or "the master closed its control socket"))
+        if self._lingering is not None:
+            self._lingering.cancel()
         self.closed.set_result(reason)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -191,18 +224,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def _take(self, data: memoryview) -> None:
         """Handle at most `_PER_TURN` packets of `data`; keep further ones, or an incomplete one."""
-        flushing, self._flushing = self._flushing, True
         try:
             rest, is_complete = self._handle(data)
         except MuxError as error:
             self._rest, self._partial = data[:0], b""
             self._fail(f"the ssh master, or the host through it, broke the protocol: {error}")
             return
-        finally:
-            self._flushing = flushing
         self._rest, self._partial = (data[:0], bytes(rest)) if is_complete else (rest, b"")
-        if not flushing:
-            self._flush()
 
     def _handle(self, data: memoryview) -> tuple[memoryview, bool]:
         """Handle packets; return the rest, and whether that has no complete packet."""
@@ -210,7 +238,7 @@ class Connection(asyncio.BufferedProtocol):
         for _ in range(_PER_TURN):
             if end - start < 4 or self._reason:
                 return data[start:], True
-            length = wire.u32_at(data, start)
+            (length,) = _U32.unpack_from(data, start)
             if length > MAX_PACKET:
                 raise MuxError(f"a packet of {length:,} bytes: at most {MAX_PACKET:,} are allowed")
             stop = start + 4 + length
@@ -258,13 +286,11 @@ class Connection(asyncio.BufferedProtocol):
         if number in _CHANNEL_MESSAGES:
             if end - start < 6:
                 raise MuxError(f"message {number} without a channel")
-            channel = self._channels.get(wire.u32_at(data, start + 2))
+            (recipient,) = _U32.unpack_from(data, start + 2)
+            channel = self._channels.get(recipient)
             if channel is None:
                 raise MuxError(f"message {number} for a channel that is not open")
-            if number == Message.CHANNEL_DATA:
-                channel.receive_data(Fields(data, start + 6, end).string())
-            else:
-                channel.receive(number, data, start + 6, end)
+            channel.receive(number, data, start + 6, end)
         else:
             self._receive_other(number, Fields(data, start + 2, end))
 
@@ -286,13 +312,45 @@ class Connection(asyncio.BufferedProtocol):
             self.answer(wire.open_refusal(fields.u32()))
 
 
+class _Outbox:
+    """Writes the packets of all connections of a loop, for `_WRITE_SECONDS` in each turn.
+
+    On a busy machine, the master that a write wakes runs first. So it can take long to write to many.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._due: deque[Connection] = deque()
+
+    def add(self, connection: Connection) -> None:
+        """Call `connection.flush` soon."""
+        if not self._due:
+            self._loop.call_soon(self._write)
+        self._due.append(connection)
+
+    def _write(self) -> None:
+        until = self._loop.time() + _WRITE_SECONDS
+        try:
+            while self._due:
+                self._due.popleft().flush()
+                if self._loop.time() >= until:
+                    break
+        finally:
+            if self._due:
+                self._loop.call_soon(self._write)
+
+
 def _inbox() -> memoryview:
-    """Return the buffer of the running loop."""
-    inbox = _inboxes.get(None)
-    if inbox is None:
-        inbox = memoryview(bytearray(MAX_PACKET + 4 + _CHUNK))
-        _inboxes.set(inbox)
-    return inbox
+    return memoryview(bytearray(MAX_PACKET + 4 + _CHUNK))
+
+
+def _shared(variable: RunVar[T], create: Callable[[], T]) -> T:
+    """Return what all connections of the running loop share, and create it for the first one."""
+    try:
+        return variable.get()
+    except LookupError:
+        variable.set(value := create())
+        return value
 
 
 async def open_connection(path: str) -> Connection:

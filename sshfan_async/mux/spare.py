@@ -37,11 +37,19 @@ class Spare:
     It receives the events of its channel until it is passed to a command, or expires.
     """
 
-    __slots__ = ("_channel", "_sessions", "_spares", "others")
+    __slots__ = ("_channel", "_sessions", "_spares", "follows_close", "others", "until")
 
-    def __init__(self, sessions: SpareOwner, spares: Spares, connection: Connection, others: int) -> None:
-        """`others`: the number of other sessions that the host may count when it opens this one."""
+    def __init__(
+        self, sessions: SpareOwner, spares: Spares, connection: Connection, others: int, *, follows_close: bool
+    ) -> None:
+        """`others`: the number of other sessions that the host may count when it opens this one.
+
+        `follows_close`: whether the host may read the close of one of them in the same turn.
+        """
         self.others = others
+        self.follows_close = follows_close
+        self.until = math.inf
+        """When it expires, in seconds of the loop's clock. The lifetime begins when the session is open."""
         self._sessions = sessions
         self._spares = spares
         self._channel: Channel = connection.open_channel(self)
@@ -51,10 +59,6 @@ class Spare:
         self._spares.discard(self)
         self._channel.set_receiver(command)
         return self._channel
-
-    def has_expired(self) -> bool:
-        """Return whether it is too old: if the loop was blocked, a command can come before the timer."""
-        return self._spares.has_expired(self)
 
     def expire(self) -> None:
         """Close it unused."""
@@ -102,24 +106,21 @@ class Spares:
     """The open spare sessions of a fleet. They share one timer: one for each would be most of their cost."""
 
     def __init__(self) -> None:
-        self._until: dict[Spare, float] = {}
-        """When each expires, in seconds of the loop's clock, the earliest first."""
+        self._loop = asyncio.get_running_loop()
+        self._open: dict[Spare, None] = {}
+        """The earliest to expire comes first."""
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, spare: Spare) -> None:
         """Start the lifetime of `spare`."""
-        loop = asyncio.get_running_loop()
-        self._until[spare] = loop.time() + _SPARE_LIFETIME
+        spare.until = self._loop.time() + _SPARE_LIFETIME
+        self._open[spare] = None
         if self._timer is None:
-            self._timer = loop.call_later(_SPARE_LIFETIME, self._expire)
-
-    def has_expired(self, spare: Spare) -> bool:
-        """Return whether the lifetime of `spare` is over. It has not begun before the session is open."""
-        return self._until.get(spare, math.inf) <= asyncio.get_running_loop().time()
+            self._timer = self._loop.call_at(spare.until, self._expire)
 
     def discard(self, spare: Spare) -> None:
         """Forget `spare`, if it is known."""
-        self._until.pop(spare, None)
+        self._open.pop(spare, None)
 
     def close(self) -> None:
         """Stop the timer."""
@@ -127,10 +128,10 @@ class Spares:
             self._timer.cancel()
 
     def _expire(self) -> None:
-        loop, self._timer = asyncio.get_running_loop(), None
-        while self._until:
-            spare, until = next(iter(self._until.items()))
-            if until > loop.time():
-                self._timer = loop.call_at(until, self._expire)
+        self._timer = None
+        while self._open:
+            spare = next(iter(self._open))
+            if spare.until > self._loop.time():
+                self._timer = self._loop.call_at(spare.until, self._expire)
                 return
             spare.expire()

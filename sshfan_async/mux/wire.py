@@ -19,14 +19,15 @@ __all__ = [
     "channel_close",
     "channel_data_head",
     "channel_eof",
+    "channel_exec",
     "channel_failure",
     "channel_open_session",
     "channel_request",
     "mux_hello",
     "mux_proxy",
+    "numbers_at",
     "open_refusal",
     "request_failure",
-    "u32_at",
     "window_adjust",
 ]
 
@@ -79,15 +80,24 @@ _NUMBERED = Struct(">IBBI")
 """Packet length, padding length (0: packets of the proxy are not padded), message number, recipient channel."""
 _ADJUST = Struct(">IBBII")
 _DATA = Struct(">IBBII")
+_OPEN = Struct(">IBBI7sIII")
+_EXEC = Struct(">IBBII4sBI")
+_NUMBERS = Struct(">III")
 
-_SESSION = b"session"
 _PROHIBITED = 1  # RFC 4254, 5.1: SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
 
 
-def u32_at(data: memoryview, at: int) -> int:
-    """Read a number of four bytes. The caller has checked that they are there."""
-    number: int = _U32.unpack_from(data, at)[0]
-    return number
+def numbers_at(data: memoryview, start: int, end: int) -> tuple[int, int, int]:
+    """Read three numbers of four bytes each.
+
+    Raises:
+        MuxError: the message is too short.
+
+    """
+    if end - start < _NUMBERS.size:
+        raise MuxError(f"a message that ends {_NUMBERS.size - (end - start):,} bytes early")
+    first, second, third = _NUMBERS.unpack_from(data, start)
+    return first, second, third
 
 
 class Fields:
@@ -107,7 +117,8 @@ class Fields:
 
     def u32(self) -> int:
         """Read a number of four bytes."""
-        return u32_at(self._data, self._advance(4))
+        number: int = _U32.unpack_from(self._data, self._advance(4))[0]
+        return number
 
     def flag(self) -> bool:
         """Read a boolean: any byte but 0 is true (RFC 4251, 5)."""
@@ -143,9 +154,7 @@ def mux_proxy(request: int) -> bytes:
 
 def channel_open_session(sender: int, window: int, longest: int) -> bytes:
     """Return the request to open a session (RFC 4254, 6.1)."""
-    return _packet(
-        Message.CHANNEL_OPEN, _string(_SESSION) + _U32.pack(sender) + _U32.pack(window) + _U32.pack(longest)
-    )
+    return _OPEN.pack(25, 0, Message.CHANNEL_OPEN, 7, b"session", sender, window, longest)
 
 
 def open_refusal(recipient: int) -> bytes:
@@ -160,11 +169,17 @@ def request_failure() -> bytes:
 
 
 def channel_request(recipient: int, name: bytes, *strings: bytes, reply: bool) -> bytes:
-    """Return a request whose own fields are all strings: env, exec, signal (RFC 4254, 6.4, 6.5, 6.9)."""
+    """Return a request whose own fields are all strings: env, signal (RFC 4254, 6.4, 6.9)."""
     fields = b"".join(map(_string, strings))
     return _packet(
         Message.CHANNEL_REQUEST, _U32.pack(recipient) + _string(name) + (b"\1" if reply else b"\0") + fields
     )
+
+
+def channel_exec(recipient: int, command: bytes) -> bytes:
+    """Return the request to run `command`, which the host answers (RFC 4254, 6.5)."""
+    size = len(command)
+    return _EXEC.pack(19 + size, 0, Message.CHANNEL_REQUEST, recipient, 4, b"exec", 1, size) + command
 
 
 def window_adjust(recipient: int, count: int) -> bytes:

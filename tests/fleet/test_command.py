@@ -12,8 +12,9 @@ from sshfan_async import Fleet, Phase, Status
 from sshfan_async.mux.wire import Message
 from tests.support import processes
 from tests.support.dropbear import serving
-from tests.support.fleets import remote_after_a_stop, remote_pid
+from tests.support.fleets import remote_after_a_stop, remote_pid, spare_is_open, the_sessions
 from tests.support.marked import Mark
+from tests.support.packets import Writes
 from tests.support.signalling_host import signalling_host
 
 if TYPE_CHECKING:
@@ -183,3 +184,68 @@ async def test_close_without_an_exit_status_loses_the_command(own_server: SshdFl
         (outcome,) = await fleet.run("echo out", on_stop="leave")
     assert (outcome.status, outcome.sent, outcome.stdout) == (Status.LOST, True, b"out\n")
     assert outcome.reason == "the host closed the channel and sent no exit status"
+
+
+# what a command costs
+
+
+async def test_command_takes_one_write(own_server: SshdFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The close of the last command, the command, the end of its input, and the next session go out together."""
+    monkeypatch.setattr("sshfan_async.mux.connection._LINGER", processes.PATIENCE)
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
+        await fleet.run("true", on_stop="leave")
+        writes = Writes(the_sessions(fleet).connection)
+        for _ in range(5):
+            await processes.until(lambda: spare_is_open(fleet), "the session")
+            await fleet.run("true", on_stop="leave")
+    one = [Message.CHANNEL_CLOSE, Message.CHANNEL_REQUEST, Message.CHANNEL_EOF, Message.CHANNEL_OPEN]
+    assert writes.each[:5] == 5 * [one]
+
+
+async def test_closed_session_is_not_kept_for_the_next_command(
+    own_server: SshdFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sshfan_async.mux.connection._LINGER", 0.01)
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh) as fleet:
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        writes = Writes(the_sessions(fleet).connection)
+        await fleet.run("true", on_stop="leave")
+        await processes.until(lambda: [Message.CHANNEL_CLOSE] in writes.each, "the close")
+
+
+async def test_close_of_a_session_that_the_next_command_needs_does_not_wait(
+    own_server: SshdFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sshfan_async.mux.connection._LINGER", 10 * processes.PATIENCE)
+    async with Fleet(own_server.hosts[0], ssh=own_server.ssh, sessions=1) as fleet:
+        await processes.until(lambda: spare_is_open(fleet), "the session")
+        writes = Writes(the_sessions(fleet).connection)
+        await fleet.run("true", on_stop="leave")
+        await processes.until(lambda: [Message.CHANNEL_CLOSE] in writes.each, "the close")
+
+
+async def test_command_takes_no_task_and_no_timer_of_the_loop(
+    stock_fleet: SshdFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sshfan_async.mux.connection._LINGER", processes.PATIENCE)
+    monkeypatch.setattr("sshfan_async.mux.spare._SPARE_LIFETIME", processes.PATIENCE)
+    taken: list[str] = []
+
+    def note(owner: object, name: str) -> None:
+        original = getattr(owner, name)
+
+        def noted(*arguments: Any, **options: Any) -> Any:
+            taken.append(name)
+            return original(*arguments, **options)
+
+        patch.setattr(owner, name, noted)
+
+    async with Fleet(stock_fleet.hosts, ssh=stock_fleet.ssh) as fleet:
+        await fleet.run("true", timeout=20.0)
+        with monkeypatch.context() as patch:
+            loop = asyncio.get_running_loop()
+            for owner, name in ((asyncio, "Task"), (loop, "create_task"), (loop, "call_at"), (loop, "call_later")):
+                note(owner, name)
+            for _ in range(5):
+                assert (await fleet.run("true", timeout=20.0, on_stop="leave")).ok
+    assert taken == []

@@ -12,8 +12,10 @@ import pytest
 
 from sshfan_async import Fleet, Status
 from sshfan_async.mux.wire import Message
+from sshfan_async.testing import SshdFleet
 from tests.support import processes
-from tests.support.fleets import master, remote_pid
+from tests.support.fleets import master, remote_pid, spare_is_open, the_sessions
+from tests.support.packets import Writes
 from tests.support.signalling_host import signalling_host
 
 if TYPE_CHECKING:
@@ -22,14 +24,6 @@ if TYPE_CHECKING:
 
     from sshfan_async.fleet.host import FleetHost
     from sshfan_async.fleet.sessions import Sessions
-    from sshfan_async.testing import SshdFleet
-
-
-def the_sessions(fleet: Fleet) -> Sessions:
-    """Return the sessions of the connection to the only host."""
-    (host,) = fleet._pool._hosts.values()
-    assert host.queue.sessions is not None
-    return host.queue.sessions
 
 
 async def test_more_commands_than_sessions_wait_their_turn(stock_fleet: SshdFleet) -> None:
@@ -198,12 +192,6 @@ async def test_new_connection_is_made_while_a_command_runs_on_the_old_one(own_se
 # sessions that are opened ahead
 
 
-def spare_is_open(fleet: Fleet) -> bool:
-    """Return whether the only host has opened a session for the next command."""
-    spare = the_sessions(fleet)._spare
-    return spare is not None and spare._channel.is_open
-
-
 @contextlib.contextmanager
 def frozen(server: SshdFleet) -> Iterator[None]:
     """Stop the server's processes of the only connection while the block runs."""
@@ -251,6 +239,33 @@ async def test_session_is_not_used_if_the_loop_was_blocked_beyond_its_lifetime(
             time.sleep(0.3)  # blocks the loop: this is the cause under test
             (outcome,) = await running
         assert (outcome.status, outcome.sent) == (Status.TIMED_OUT, False)
+
+
+async def test_session_refused_with_the_close_of_another_shows_no_limit() -> None:
+    """The host reads the close of one session, a command and the next opening at once, and still counts two."""
+
+    async def close_is_read(sessions: Sessions) -> None:
+        connection = sessions.connection
+        connection.send_keepalive()
+        number = connection.requests_sent
+        await processes.until(lambda: connection.last_answered >= number, "an answer")
+
+    options = {"KexAlgorithms": "curve25519-sha256", "MaxSessions": "2"}
+    with SshdFleet(1, sshd_options=options) as server:
+        async with Fleet(server.hosts[0], ssh=server.ssh) as fleet:
+            sessions = the_sessions(fleet)
+            assert (await fleet.run("true", on_stop="leave")).ok
+            await processes.until(lambda: spare_is_open(fleet), "the session")
+            with frozen(server):
+                writes = Writes(sessions.connection)
+                running = asyncio.create_task(fleet.run("true", on_stop="leave"))
+                await processes.until(lambda: writes.each, "the command to be sent")
+            assert (await running).ok
+            for _ in range(3):
+                await processes.until(lambda: spare_is_open(fleet), "the session")
+                await close_is_read(sessions)
+                assert (await fleet.run("true", on_stop="leave")).ok
+            assert (sessions._refusals, sessions._room) == (1, 10)
 
 
 async def test_only_session_of_a_host_is_not_asked_for_twice(own_server: SshdFleet) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from sshfan_async.mux.connection import Connection, open_connection
 from tests.support.mux import Master, Session, run
+from tests.support.packets import Writes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,24 @@ async def test_death_of_the_master_loses_what_runs_with_its_output(limited_fleet
     connection.abandon(reason or "gone")
     assert session.told[-1] == ("lost", "gone")
     assert session.out == b"begun\n"
+
+
+async def test_writes_that_take_long_are_spread_over_turns(
+    shared_master: Master, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sshfan_async.mux.connection._WRITE_SECONDS", 0.0)
+    connections = [await open_connection(shared_master.path) for _ in range(3)]
+    writes = [Writes(connection) for connection in connections]
+    sessions = [Session("true") for _ in connections]
+    for session, connection in zip(sessions, connections, strict=True):
+        session.channel = connection.open_channel(session)
+    for turns in range(1, 4):
+        await asyncio.sleep(0)
+        assert [len(each.each) for each in writes] == turns * [1] + (3 - turns) * [0]
+    for session, connection in zip(sessions, connections, strict=True):
+        await session.done
+        connection.close()
+        await connection.closed
 
 
 async def test_socket_without_a_listener_is_an_error(sockets: Path) -> None:

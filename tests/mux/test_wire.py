@@ -54,7 +54,7 @@ async def test_extensions_of_the_greeting_are_passed_over(sockets: Path) -> None
     ("then", "said"),
     [
         (packet(94, 7, b"x"), "message 94 for a channel that is not open"),
-        (packet(94, 0, b"x"), "data on channel 0, which is not open yet"),
+        (packet(94, 0, b"x"), "message 94 out of order"),
         (CONFIRMATION + CONFIRMATION, "message 91 out of order"),
         (packet(98, 0, b"exit-status"), "message 98 out of order"),
         (packet(91, 0, 40, 1 << 20, 0), "maximum packet size of 0"),

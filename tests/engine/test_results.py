@@ -63,7 +63,9 @@ async def test_host_leaves_no_object_for_the_garbage_collector_in_stream() -> No
 @pytest.mark.usefixtures("traced")
 async def test_finished_host_leaves_no_byte_in_stream() -> None:
     hosts = names()
-    await nth_of_stream(hosts, 1, measure=traced_bytes)
+    # On Python 3.12 and 3.13, anyio keeps some KB from the first thousand receives of a process, and no more later.
+    for _ in range(3):
+        await nth_of_stream(hosts, 1, measure=traced_bytes)
     early, late = await nth_of_stream(hosts, 100, _HOSTS - 1, measure=traced_bytes)
     assert (late - early) / (_HOSTS - 101) < 16
 

@@ -80,7 +80,10 @@ def _rates(options: Options, result: Result, task: dict[str, Any], cpu: int, *, 
 
 
 def _latencies(options: Options, result: Result, task: dict[str, Any], cpu: int, rate: float) -> None:
-    """Measure latencies at `rate` commands a second, on one host each, from the time that a command is due."""
+    """Start `rate` commands a second, each on one host, and measure how long each takes.
+
+    A latency begins at the planned start of the command, even if the command starts later.
+    """
     given: dict[str, Any] = {"task": task, "rate": rate, "count": 30 if options.quick else _LATENCIES}
     contenders: dict[str, Callable[[], Figures]] = {
         f"Fleet, {python}": partial(worker, "commands-fleet-latency", python=python, cpu=cpu, **given)

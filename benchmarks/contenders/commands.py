@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["asyncssh_latency_run", "asyncssh_run", "fleet_latency_run", "fleet_run", "open_loop"]
 
 _SOON = 0.05
-"""Seconds until the first command of a latency run is due."""
+"""Seconds from the call to the planned start of the first command."""
 
 
 def fleet_run(task: dict[str, Any], rounds: int, *, beat: bool = False) -> Figures:

@@ -15,7 +15,7 @@ __all__ = ["in_loop", "standard_loop"]
 
 
 def standard_loop(run: Callable[[], Coroutine[Any, Any, Figures]]) -> Figures:
-    """Run `run` on asyncio with pidfds, on 3.11 too, as `sshfan` does."""
+    """Run `run` on asyncio. On 3.11, children that asyncio watches have pidfds, as from 3.12 on, and no threads."""
     return in_loop(run, "asyncio")
 
 

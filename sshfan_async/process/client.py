@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,13 +57,10 @@ def find_program(ssh: Ssh) -> str:
         FileNotFoundError: it is not in PATH.
 
     """
-    program = os.fspath(ssh.program)
-    # What shutil.which does; importing shutil takes 2 ms.
-    folders = [""] if os.path.dirname(program) else os.get_exec_path() if os.environ.get("PATH") != "" else []
-    for path in (os.path.join(folder, program) for folder in folders):
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return os.path.abspath(path)
-    raise FileNotFoundError(program)
+    path = shutil.which(os.fspath(ssh.program))
+    if path is None:
+        raise FileNotFoundError(os.fspath(ssh.program))
+    return os.path.abspath(path)
 
 
 async def identify(path: str, meanwhile: Callable[[], object] | None = None) -> Client:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sshfan_async import Ssh
-from sshfan_async.process.client import ask_version, find_program
+from sshfan_async.process.client import ask_version
 from tests.support.processes import PATIENCE, children, descriptors
 
 if TYPE_CHECKING:
@@ -61,26 +58,3 @@ async def test_cancelled_version_query_leaves_no_child(tmp_path: Path) -> None:
             await asking
         assert children() == before
     assert descriptors() == open_before
-
-
-@pytest.mark.parametrize("path", ["no", "no:yes", "yes:no", "", ":no", "yes:", "/nonexistent", None])
-@pytest.mark.parametrize("program", ["program", "./program", "yes/program", "no/program", "missing/program"])
-def test_program_is_found_as_the_shell_finds_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str | None, program: str
-) -> None:
-    for folder in ("no", "yes"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "no" / "program").touch()
-    (tmp_path / "program").mkdir()
-    script(tmp_path / "yes", "true")
-    monkeypatch.chdir(tmp_path)
-    if path is None:
-        monkeypatch.delenv("PATH")
-    else:
-        monkeypatch.setenv("PATH", path)
-    expected = shutil.which(program)
-    if expected is None:
-        with pytest.raises(FileNotFoundError):
-            find_program(Ssh(program=program))
-    else:
-        assert find_program(Ssh(program=program)) == os.path.abspath(expected)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _EXIT_WORDS = {"exit", "quit", "logout"}
+_SIGNAL_CHECK = 0.2
+"""Seconds between two looks for a signal at the prompt."""
 
 
 @click.command(context_settings=SETTINGS, options_metavar="-w NODES [OPTIONS]")
@@ -104,7 +107,8 @@ def _lines(signals: InterruptSignals) -> Iterator[str]:
             import readline  # noqa: F401, gives input() line editing and a history
     while signals.received is None:
         try:
-            line = input("sshfan> ") if prompts else sys.stdin.readline()
+            with _signals_are_seen():
+                line = input("sshfan> ") if prompts else sys.stdin.readline()
         except KeyboardInterrupt:
             if signals.received is None:
                 write(STDOUT, b"\n")
@@ -116,6 +120,20 @@ def _lines(signals: InterruptSignals) -> Iterator[str]:
             return
         if line.strip() != "":
             yield line.rstrip("\n")
+
+
+@contextmanager
+def _signals_are_seen() -> Iterator[None]:
+    """Run the handler of a signal that another thread got, or that came just before this wait for a line.
+
+    Python runs it when the wait is interrupted (Modules/readline.c, Python/fileutils.c), so a timer interrupts it.
+    """
+    signal.signal(signal.SIGALRM, lambda number, frame: None)
+    signal.setitimer(signal.ITIMER_REAL, _SIGNAL_CHECK, _SIGNAL_CHECK)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _run(fleet: SyncFleet, line: str, timeout: float | None, signals: InterruptSignals) -> int:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -114,6 +116,16 @@ def test_signal_at_the_prompt_ends_the_shell(fleet: SshdFleet) -> None:
     with Terminal("shell", "--ssh-config", str(fleet.ssh_config), "-w", "node001") as terminal:
         terminal.read_until("sshfan> ")
         terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.finish() == 143
+    assert ssh_children(fleet) == []
+
+
+def test_signal_that_another_thread_gets_ends_the_shell(fleet: SshdFleet) -> None:
+    with Terminal("shell", "--ssh-config", str(fleet.ssh_config), "-w", "node001") as terminal:
+        terminal.read_until("sshfan> ")
+        process = terminal.process.pid
+        other = next(int(task) for task in os.listdir(f"/proc/{process}/task") if int(task) != process)
+        assert ctypes.CDLL(None).tgkill(process, other, signal.SIGTERM) == 0
         assert terminal.finish() == 143
     assert ssh_children(fleet) == []
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
-
-import anyio
 
 from sshfan_async.engine.attempt import Attempt
 from sshfan_async.engine.ended import Ended, not_run
 from sshfan_async.engine.pacing import back_off
 from sshfan_async.event import HostOutput, HostPhase, HostStarted
+from sshfan_async.loop.scope import CancelScope
 from sshfan_async.outcome import Phase, Phases
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Host:
         self._last: Ended | None = None
         self._passage: Passage | None = None
         self._phase = Phase.QUEUED
-        self._backing_off: anyio.CancelScope | None = None
+        self._backing_off: CancelScope | None = None
         self._stopped = False
 
     async def admitted(self, peer: str | None = None) -> None:
@@ -147,8 +147,8 @@ class Host:
 
     async def _back_off(self, seconds: float, peer: str | None) -> bool:
         """Wait `seconds`, then for a new slot. Return False if the run ends first: the last attempt is final then."""
-        with anyio.CancelScope(deadline=self._context.flow.deadline) as self._backing_off:
-            await anyio.sleep(seconds)
+        with CancelScope(deadline=self._context.flow.deadline) as self._backing_off:
+            await asyncio.sleep(seconds)
             await self.admitted(peer)
             self._backing_off = None
             return True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib
 from typing import TYPE_CHECKING, Self
 
 import anyio
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from sshfan_async.event import Event
 
 __all__ = ["RunTask"]
+
+# The first call of anyio imports its asyncio backend, which would block the caller's loop for 15 ms.
+with contextlib.suppress(ImportError):
+    importlib.import_module("anyio._backends._asyncio")
 
 
 class RunTask:

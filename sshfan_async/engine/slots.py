@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -46,7 +47,7 @@ class Slots:
             if possible < fanout:
                 run_log.fanout_lowered(fanout, possible)
             self.most = max(1, min(fanout, possible))
-            self._limiter = anyio.CapacityLimiter(self.most)
+            self._limiter = _Fanout(self.most)
         run_log.run_started(hosts, self.most)
 
     async def acquire(self, owner: object) -> None:
@@ -59,16 +60,31 @@ class Slots:
             raise
 
     async def _enter(self, owner: object) -> None:
-        try:
-            if isinstance(self._limiter, anyio.CapacityLimiter):
-                # Even without a wait, the async call costs a cancel scope and a turn of the loop: 3 % for each child.
-                self._limiter.acquire_on_behalf_of_nowait(owner)
-                return
-        except anyio.WouldBlock:
-            pass
+        if not isinstance(self._limiter, _Fanout):
+            try:
+                if isinstance(self._limiter, anyio.CapacityLimiter):
+                    # Even without a wait, the async call costs a cancel scope and a turn of the loop: 3 % of a child.
+                    self._limiter.acquire_on_behalf_of_nowait(owner)
+                    return
+            except anyio.WouldBlock:
+                pass
         await self._limiter.acquire_on_behalf_of(owner)
 
     def release(self, owner: object) -> None:
         """Free the slot of `owner`."""
         BUDGET.release(self.descriptors)
         self._limiter.release_on_behalf_of(owner)
+
+
+class _Fanout:
+    """The limiter of a run that brings none. anyio's would cost every start the import of its asyncio backend."""
+
+    def __init__(self, tokens: int) -> None:
+        self.total_tokens: float = tokens
+        self._free = asyncio.Semaphore(tokens)
+
+    async def acquire_on_behalf_of(self, borrower: object) -> None:
+        await self._free.acquire()
+
+    def release_on_behalf_of(self, borrower: object) -> None:
+        self._free.release()

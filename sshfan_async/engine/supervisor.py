@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import math
 import os
 import time
 from contextvars import copy_context
 from itertools import chain
 from typing import TYPE_CHECKING
-
-import anyio
 
 from sshfan_async.engine.context import RunContext
 from sshfan_async.engine.ended import Ended, not_run, spawn_failed
@@ -22,6 +19,7 @@ from sshfan_async.engine.pacing import Pacer
 from sshfan_async.engine.run_log import RunLog
 from sshfan_async.engine.slots import Slots
 from sshfan_async.event import HostFinished
+from sshfan_async.loop.scope import CancelScope
 from sshfan_async.loop.timers import Timers
 from sshfan_async.outcome import Phases
 from sshfan_async.process.argv import common_argv, ssh_environment
@@ -51,10 +49,6 @@ __all__ = ["Supervisor", "refuse"]
 
 _PER_TURN = 500
 """Outcomes of targets that were not launched, for one turn of the loop: 4 ms."""
-
-# The first call of anyio imports its asyncio backend, which would block the caller's loop for 15 ms.
-with contextlib.suppress(ImportError):
-    importlib.import_module("anyio._backends._asyncio")
 
 
 def refuse(run: Run, emit: Callable[[Event], None], error: OSError) -> None:
@@ -86,7 +80,7 @@ class Supervisor:
         self._hosts: set[Host] = set()
         # One context for all tasks: a copy for each would be one more object for every garbage collection to visit.
         self._task_context = copy_context()
-        self._launching = anyio.CancelScope()
+        self._launching = CancelScope()
         self._stopped = False
         self._flow = Flow(deadline=math.inf, followed=followed)
 

@@ -14,7 +14,7 @@ import math
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from anyio.lowlevel import RunVar
+from sshfan_async.loop.per_loop import PerLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +37,6 @@ _PATIENCE = 10.0
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 1.0
 """Seconds between two tries during a shortage, doubled after each; the end of a command ends the wait."""
-
-_gates: RunVar[SpawnGate] = RunVar("sshfan_async.spawn_gate")
 
 
 class SpawnGate:
@@ -145,10 +143,9 @@ class SpawnGate:
             loop.call_soon(self.alone.release)
 
 
+_gates = PerLoop(SpawnGate)
+
+
 def spawn_gate() -> SpawnGate:
     """Return the gate of the running loop."""
-    gate = _gates.get(None)
-    if gate is None:
-        gate = SpawnGate()
-        _gates.set(gate)
-    return gate
+    return _gates.get()

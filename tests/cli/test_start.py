@@ -78,6 +78,7 @@ def test_a_plain_run_starts_ssh_and_asks_its_version_once(plain: dict[str, Any],
 def test_a_plain_run_loads_nothing_that_it_does_not_use(plain: dict[str, Any]) -> None:
     unused = {
         "ClusterShell",
+        "anyio._backends._asyncio",
         "email",
         "hashlib",
         "http",

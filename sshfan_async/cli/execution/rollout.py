@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import anyio
@@ -99,7 +100,7 @@ class _BatchLimiter:
         self._fanout = anyio.CapacityLimiter(fanout)
         self._admitted: set[object] = set()
         self._quota = 0
-        self._batch_started = anyio.Event()
+        self._batch_started = asyncio.Event()
 
     @property
     def total_tokens(self) -> float:
@@ -109,7 +110,7 @@ class _BatchLimiter:
         """Admit `count` more hosts."""
         self._quota += count
         self._batch_started.set()
-        self._batch_started = anyio.Event()
+        self._batch_started = asyncio.Event()
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:
         while borrower not in self._admitted:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from sshfan_async.outcome import Status
 
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Conclusion"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conclusion:
+class Conclusion(NamedTuple):
     """The report of a run, with what ended the run early."""
 
     report: Report

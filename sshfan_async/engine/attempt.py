@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -277,7 +276,7 @@ class Attempt:
         )
         if verdict.status is not Status.LOST:
             return ended
-        return replace(ended, stderr=without_diagnostics(ended.stderr, verdict))
+        return ended._replace(stderr=without_diagnostics(ended.stderr, verdict))
 
     def _failure(self) -> str | None:
         """Return what failed here while the attempt ran, in words."""

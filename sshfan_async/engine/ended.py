@@ -9,8 +9,7 @@ Verdict (from ssh's log, or from a fleet's channel)
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from sshfan_async.outcome import Outcome, Phase, Phases, Status
 from sshfan_async.process.client import find_program
@@ -61,8 +60,7 @@ _TAIL = 8 * 1024
 """Bytes at the end of stderr that are searched for ssh's own messages."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(NamedTuple):
     """How one attempt ended."""
 
     verdict: Verdict
@@ -243,7 +241,7 @@ def channel_closed(exit_code: int | None, signal: str | None, refusal: str, repo
 
 def failed_here(verdict: Verdict, why: str) -> Verdict:
     """Return `verdict` as `local`: something failed on this machine, and `why` is put before the reason."""
-    return replace(_with_note(verdict, why, first=True), status=Status.LOCAL)
+    return _with_note(verdict, why, first=True)._replace(status=Status.LOCAL)
 
 
 def with_wrapper_note(verdict: Verdict, reports: Reports | None, *, accepted: bool = True) -> Verdict:
@@ -263,7 +261,7 @@ def with_wrapper_note(verdict: Verdict, reports: Reports | None, *, accepted: bo
 
 def _with_note(verdict: Verdict, note: str, *, first: bool = False) -> Verdict:
     parts = [note, verdict.reason] if first else [verdict.reason, note]
-    return replace(verdict, reason="; ".join(part for part in parts if part))
+    return verdict._replace(reason="; ".join(part for part in parts if part))
 
 
 def remote_state(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sshfan_async.engine.ended import Ended
@@ -237,7 +237,7 @@ class FleetHost:
             self._ended = _not_connected(f"{held.retire_reason}{again}")
         else:
             verdict = Verdict(status=Status.DROPPED, sent=False, phase=Phase.RUN, reason=f"connection lost: {reason}")
-            self._ended = replace(self._ended, verdict=verdict)
+            self._ended = self._ended._replace(verdict=verdict)
             self._context.run_log.host_finished(self.outcome())
 
     async def _connect(self) -> Master | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sshfan_async.outcome import Phase, Status
@@ -49,7 +48,7 @@ def _unlogged(facts: Facts, returncode: int, stderr: bytes) -> Verdict:
     if returncode < 0:
         by = signal_name(returncode)
         reason = f"the ssh program was killed on this machine by {by}"
-        return replace(not_sent(Status.LOCAL, facts, reason), sent=stand_in)
+        return not_sent(Status.LOCAL, facts, reason)._replace(sent=stand_in)
     if not stand_in or (returncode in (1, 127, 255) and re.search(_NO_START, stderr)):
         return _no_start(returncode, stderr)
     return exited(returncode, Phase.RUN)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sshfan_async.outcome import Phase, Phases
 
 __all__ = ["Stamps", "phases"]
 
 
-@dataclass(frozen=True, slots=True)
-class Stamps:
+class Stamps(NamedTuple):
     """Monotonic seconds at which ssh logged each step; None for a step that it did not log."""
 
     connecting: float | None = None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sshfan_async.outcome import Phase, Status
 
@@ -19,17 +18,16 @@ KILLED = rb"Killed by signal (\d+)\.$"
 """ssh's last line if a signal ends it (clientloop.c: client_loop)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(NamedTuple):
     """How one attempt ended, according to ssh's log, its return code and its stderr."""
 
     status: Status
     sent: bool
     """Whether the command can have reached the host."""
-    exit_code: int | None = None
-    """The exit code of the remote command; None if none arrived."""
     phase: Phase
     """The phase in which it ended."""
+    exit_code: int | None = None
+    """The exit code of the remote command; None if none arrived."""
     reason: str = ""
     """One line. Control characters are escaped."""
     transient: bool = False
@@ -40,8 +38,7 @@ class Verdict:
     drops connections says nothing about the jump host, which other hosts share."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(NamedTuple):
     """What `SshLog` has found in the log."""
 
     stamps: Stamps

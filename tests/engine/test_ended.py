@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -174,7 +173,7 @@ def test_wrapper_that_never_began_is_noted_if_the_command_was_stopped_after_the_
     sent = Verdict(status=status, sent=True, phase=Phase.RUN, reason="stopped")
     assert with_wrapper_note(sent, reports()).reason.startswith("stopped; the clean-up wrapper did not run there")
     assert with_wrapper_note(sent, reports(), accepted=False) is sent
-    unsent = replace(sent, sent=False)
+    unsent = sent._replace(sent=False)
     assert with_wrapper_note(unsent, reports()) is unsent
 
 

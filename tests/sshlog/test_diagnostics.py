@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from sshfan_async.outcome import Phase, Status
@@ -23,7 +21,7 @@ LOST = Verdict(status=Status.LOST, sent=True, phase=Phase.RUN)
 def test_what_ssh_appended_is_taken_off_a_lost_commands_stderr(said: bytes) -> None:
     assert strip_diagnostics(b"part\n" + said, LOST) == b"part\n"
     assert strip_diagnostics(b"no line end" + said, LOST) == b"no line end"
-    assert strip_diagnostics(b"part\n" + said, replace(LOST, status=Status.FAILED)) == b"part\n" + said
+    assert strip_diagnostics(b"part\n" + said, LOST._replace(status=Status.FAILED)) == b"part\n" + said
 
 
 def test_a_commands_own_words_stay() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -52,8 +51,9 @@ def test_without_a_log_all_is_run() -> None:
 def test_phases_add_up_and_are_never_negative(
     stamps: list[float | None], silent: bool, launched: float, seconds: float
 ) -> None:
-    names = [field.name for field in fields(Stamps)][:7]
-    split = phases(Stamps(**dict(zip(names, stamps, strict=True)), silent=silent), launched, launched + seconds, 0.0)
+    split = phases(
+        Stamps(**dict(zip(Stamps._fields, stamps, strict=False)), silent=silent), launched, launched + seconds, 0.0
+    )
     assert split.elapsed == pytest.approx(launched + seconds - launched, abs=1e-6)
     assert all(seconds >= 0 for _, seconds in split)
 

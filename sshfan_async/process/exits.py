@@ -108,7 +108,7 @@ class _PidfdExit:
     def add_child_handler(self, pid: int, callback: Callable[..., None], transport: Any) -> None:
         self._pidfd = os.pidfd_open(pid)
         self.pid, self._transport = pid, transport
-        self._readers.add(self._pidfd, self)
+        self._readers.add_exit(self._pidfd, self)
 
     # the exit
 

@@ -3,7 +3,7 @@
 A run has three pipes for each host, so thousands of them. If the loop watched them itself, each would need a handle
 and 450 bytes, and the loop would read all ready pipes in one turn, however long that takes. Here, a turn reads a
 limited number. And while a run is busy, the loop is not woken for each piece of a log, but reads the pipes at regular
-times.
+times. The pidfds of the children are watched through another epoll, which always wakes the loop: an exit is timed.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ class Readers:
         """Call `reader.read_ready` in every turn of the loop in which `descriptor` is readable."""
         self._loop.add_reader(descriptor, reader.read_ready, descriptor)
 
+    def add_exit(self, pidfd: int, reader: Reader) -> None:
+        """Do as `add` does, for the pidfd of a child. Even in a busy run, the reader is called without delay."""
+        self.add(pidfd, reader)
+
     def remove(self, descriptor: int) -> None:
         """Stop watching `descriptor`, if it is watched. Call this before you close it."""
         self._loop.remove_reader(descriptor)
@@ -55,52 +59,72 @@ class Readers:
 
 if sys.platform == "linux":
 
+    class _Epoll:
+        """An epoll object, and the readers of the descriptors in it."""
+
+        def __init__(self) -> None:
+            self._epoll = select.epoll()
+            self.readers: dict[int, Reader] = {}
+            self.fileno = self._epoll.fileno
+            self.close = self._epoll.close
+
+        def add(self, descriptor: int, reader: Reader) -> None:
+            if descriptor not in self.readers:
+                self._epoll.register(descriptor, select.EPOLLIN)
+            self.readers[descriptor] = reader
+
+        def remove(self, descriptor: int) -> None:
+            if self.readers.pop(descriptor, None) is not None:
+                self._epoll.unregister(descriptor)
+
+        def read(self) -> int:
+            """Call the readers of the readable descriptors, and return how many there were."""
+            readable = self._epoll.poll(0, _MOST_AT_ONCE)
+            for descriptor, _ in readable:
+                reader = self.readers.get(descriptor)
+                if reader is not None:
+                    reader.read_ready(descriptor)
+            return len(readable)
+
     class _EpollReaders(Readers):
         def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
             super().__init__(loop)
-            self._readers: dict[int, Reader] = {}
-            self._epoll = select.epoll()
+            self._pipes, self._exits = _Epoll(), _Epoll()
             self._woken_at = 0.0
             self._next_look: asyncio.TimerHandle | None = None
-            loop.add_reader(self._epoll.fileno(), self._wake)
+            loop.add_reader(self._pipes.fileno(), self._wake)
+            loop.add_reader(self._exits.fileno(), self._exits.read)
 
         def add(self, descriptor: int, reader: Reader) -> None:
-            if descriptor not in self._readers:
-                self._epoll.register(descriptor, select.EPOLLIN)
-            self._readers[descriptor] = reader
+            self._pipes.add(descriptor, reader)
+
+        def add_exit(self, pidfd: int, reader: Reader) -> None:
+            self._exits.add(pidfd, reader)
 
         def remove(self, descriptor: int) -> None:
-            if self._readers.pop(descriptor, None) is not None:
-                self._epoll.unregister(descriptor)
+            self._pipes.remove(descriptor)
+            self._exits.remove(descriptor)
 
         def close(self) -> None:
             if self._next_look is not None:
                 self._next_look.cancel()
-            self._loop.remove_reader(self._epoll.fileno())
-            self._epoll.close()
+            for each in (self._pipes, self._exits):
+                self._loop.remove_reader(each.fileno())
+                each.close()
 
         def _wake(self) -> None:
             woken_at, self._woken_at = self._woken_at, self._loop.time()
-            self._read()
-            if len(self._readers) >= _MANY and self._woken_at - woken_at < _PAUSE:
-                self._loop.remove_reader(self._epoll.fileno())
+            self._pipes.read()
+            if len(self._pipes.readers) >= _MANY and self._woken_at - woken_at < _PAUSE:
+                self._loop.remove_reader(self._pipes.fileno())
                 self._next_look = self._loop.call_later(_PAUSE, self._look)
 
         def _look(self) -> None:
-            if self._read() > 0:
+            if self._pipes.read() > 0:
                 self._next_look = self._loop.call_later(_PAUSE, self._look)
             else:
                 self._next_look = None
-                self._loop.add_reader(self._epoll.fileno(), self._wake)
-
-        def _read(self) -> int:
-            """Read the readable pipes, and return how many there were."""
-            readable = self._epoll.poll(0, _MOST_AT_ONCE)
-            for descriptor, _ in readable:
-                reader = self._readers.get(descriptor)
-                if reader is not None:
-                    reader.read_ready(descriptor)
-            return len(readable)
+                self._loop.add_reader(self._pipes.fileno(), self._wake)
 
 
 def make_readers(loop: asyncio.AbstractEventLoop) -> Readers:

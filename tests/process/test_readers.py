@@ -71,6 +71,13 @@ class Pipes:
     def read_ready(self, descriptor: int) -> None:
         self.read.append(os.read(descriptor, 10))
 
+    def add_exit(self) -> None:
+        """Watch another pipe, which is readable, as a pidfd of a child that has exited is."""
+        read_end, write_end = os.pipe()
+        self._pipes.append((read_end, write_end))
+        os.write(write_end, b"exit")
+        self._readers.add_exit(read_end, self)
+
     async def write(self, data: bytes) -> None:
         """Write to the first pipe, and let the loop see it."""
         os.write(self._pipes[0][1], data)
@@ -96,6 +103,17 @@ async def test_busy_run_wakes_the_loop_once_for_many_pieces(monkeypatch: pytest.
     await pipes.write(b"")  # nothing is found, so the loop is woken again
     await pipes.write(b"f")
     assert pipes.read[3:] == [b"f"]
+    pipes.close()
+
+
+async def test_busy_run_sees_an_exit_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipes = Pipes(16, monkeypatch)
+    for data in (b"a", b"b", b"c"):
+        await pipes.write(data)
+    assert pipes.read == [b"a", b"b"]
+    pipes.add_exit()
+    await pipes.write(b"")
+    assert pipes.read == [b"a", b"b", b"exit"]
     pipes.close()
 
 

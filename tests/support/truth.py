@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sshfan_async import Outcome, Phase, Report, Status, fan_out
-from tests.support.processes import until
+from sshfan_async import HostFinished, HostOutput, Outcome, Phase, Report, Status, events, fan_out
+from tests.support.processes import PATIENCE, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,10 +72,26 @@ COMMANDS = {
 
 
 async def running_command(fleet: SshdFleet, tmp_path: Path, **options: Any) -> tuple[asyncio.Task[Outcome], int, int]:
-    """Start a command; return its task, the pid of the command, and the pid of its session at the server."""
-    told = tmp_path / "told"
+    """Start a command, and wait for its output: what the server has not sent yet is lost if the server is killed.
+
+    Return its task, the pid of the command, and the pid of its session at the server.
+    """
+    told, arrived = tmp_path / "told", asyncio.Event()
     command = f"echo before; echo $$ $PPID >{told}.new; mv {told}.new {told}; exec sleep 60"
-    task = asyncio.create_task(one(fleet, "node001", command, on_stop="leave", **options))
+
+    async def follow() -> Outcome:
+        given = {"ssh": fleet.ssh, "retries": 0, "on_stop": "leave", **options}
+        async with events("node001", command, **given) as happenings:
+            async for event in happenings:
+                if isinstance(event, HostOutput):
+                    arrived.set()
+                if isinstance(event, HostFinished):
+                    return event.outcome
+        raise AssertionError("every host has an outcome")
+
+    task = asyncio.create_task(follow())
+    async with asyncio.timeout(PATIENCE):
+        await arrived.wait()
     await until(told.exists)
     command_pid, server = map(int, told.read_text().split())
     return task, command_pid, server

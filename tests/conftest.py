@@ -35,7 +35,7 @@ pytest_plugins = (
 
 # Under nohup, or in the background of a script, these signals are ignored. Children would inherit that, and no test
 # could end them by a signal. A handler is not inherited across exec (execve(2)).
-for _signal in (signal.SIGHUP, signal.SIGINT):
+for _signal in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_signal) is signal.SIG_IGN:
         signal.signal(_signal, lambda *_: None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -60,14 +61,12 @@ class Slots:
             raise
 
     async def _enter(self, owner: object) -> None:
-        if not isinstance(self._limiter, _Fanout):
-            try:
-                if isinstance(self._limiter, anyio.CapacityLimiter):
-                    # Even without a wait, the async call costs a cancel scope and a turn of the loop: 3 % of a child.
-                    self._limiter.acquire_on_behalf_of_nowait(owner)
-                    return
-            except anyio.WouldBlock:
-                pass
+        # Only for a limiter of the caller: anyio imports `CapacityLimiter` when it is named, which takes 9 ms.
+        if not isinstance(self._limiter, _Fanout) and isinstance(self._limiter, anyio.CapacityLimiter):
+            # Even without a wait, the async call costs a cancel scope and a turn of the loop: 3 % of a child.
+            with suppress(anyio.WouldBlock):
+                self._limiter.acquire_on_behalf_of_nowait(owner)
+                return
         await self._limiter.acquire_on_behalf_of(owner)
 
     def release(self, owner: object) -> None:
